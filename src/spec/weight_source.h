@@ -1,0 +1,43 @@
+// WeightSource: where parameters come from, read by slice.
+//
+// A mapped checkpoint and a seeded generator give the same interface: any rectangle of any tensor,
+// in the stored type, without touching the rest. (A value with two kinds inside, not an interface:
+// they differ only here.) Thread-safe after opening.
+// Cost: one copy of the slice. Held by spec/weight_source_test.cc.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/dtype.h"
+#include "base/result.h"
+#include "base/split.h"
+#include "spec/model.h"
+#include "spec/tensors.h"
+
+namespace pentafold {
+
+class Checkpoint;  // spec/checkpoint.h: mmapped safetensors files of one directory
+
+class WeightSource {
+ public:
+  // The directory must hold every tensor of `model` with the right shape and one of BF16, F16, F32.
+  static Result<WeightSource> open_checkpoint(const std::string& directory, const ModelSpec& model);
+  // Element i of tensor t is a function of (model.seed, t, i) alone, rounded to model.dtype.
+  // Matrices: uniform, standard deviation 1 / sqrt(cols); norms 1 +- 0.1; biases +- 0.02.
+  static WeightSource synthetic(const ModelSpec& model);
+
+  DType dtype(TensorId id) const;
+
+  // Copies rows x cols of tensor `id`, row-major, in dtype(id), to `out` (exactly that many bytes).
+  void read(TensorId id, Range rows, Range cols, std::span<std::byte> out) const;
+
+ private:
+  WeightSource() = default;
+  ModelSpec model_;
+  std::shared_ptr<const Checkpoint> checkpoint_;  // null: synthetic
+};
+
+}  // namespace pentafold
