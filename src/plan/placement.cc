@@ -1,0 +1,118 @@
+#include "plan/placement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace pentafold {
+namespace {
+
+ExpertCopy group_copy(const StagePlan& stage, std::int64_t repeat, std::int64_t group) {
+  ExpertCopy copy;
+  for (std::int64_t shard = 0; shard < stage.etp; ++shard) {
+    copy.ranks.push_back(
+        static_cast<std::int32_t>((repeat * stage.ep + group) * stage.etp + shard));
+  }
+  return copy;
+}
+
+Status check_copies(const Plan& plan, const StagePlan& stage, std::int64_t layer,
+                    std::int64_t expert, const std::vector<ExpertCopy>& copies) {
+  const auto fail = [&](const std::string& why) {
+    return make_error(ErrorCode::InfeasiblePlan,
+                      fmt::format("placement of layer {} expert {}: {}", layer, expert, why),
+                      plan.file, stage.line);
+  };
+  std::vector<bool> used(static_cast<std::size_t>(stage.ranks()), false);
+  bool live = false;
+  for (const ExpertCopy& copy : copies) {
+    live = live || !copy.backup;
+    if (static_cast<std::int64_t>(copy.ranks.size()) != stage.etp) {
+      return fail(fmt::format("a copy names {} ranks, etp = {} shards need {}", copy.ranks.size(),
+                              stage.etp, stage.etp));
+    }
+    for (const std::int32_t rank : copy.ranks) {
+      if (rank < 0 || rank >= stage.ranks()) {
+        return fail(fmt::format("rank {} is not in the stage's 0..{}", rank, stage.ranks() - 1));
+      }
+      if (used[static_cast<std::size_t>(rank)]) {
+        return fail(fmt::format("rank {} appears twice; two shards or copies of one expert must "
+                                "not share a rank",
+                                rank));
+      }
+      used[static_cast<std::size_t>(rank)] = true;
+    }
+  }
+  if (!live) return fail("no live copy; list it under copies");
+  return ok_status();
+}
+
+}  // namespace
+
+Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Range layers,
+                                   const ModelSpec& model) {
+  Placement placement;
+  placement.layers_ = layers;
+  placement.experts_ = model.experts;
+  placement.ranks_ = stage.ranks();
+  placement.table_.resize(static_cast<std::size_t>(layers.size() * model.experts));
+  std::int64_t dealt = 0;
+  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
+    if (!model.layers[static_cast<std::size_t>(layer)].moe) continue;
+    for (std::int64_t expert = 0; expert < model.experts; ++expert) {
+      auto& copies =
+          placement.table_[static_cast<std::size_t>((layer - layers.begin) * model.experts + expert)];
+      if (stage.placement != PlacementStyle::Explicit) {
+        const std::int64_t group = stage.placement == PlacementStyle::Spread
+                                       ? dealt++ % stage.ep
+                                       : expert * stage.ep / model.experts;
+        for (std::int64_t repeat = 0; repeat < stage.edp(); ++repeat) {
+          copies.push_back(group_copy(stage, repeat, group));
+        }
+      }
+      for (const ExplicitPlacement& entry : stage.explicit_placement) {
+        if (entry.expert == expert && (entry.layer < 0 || entry.layer == layer)) {
+          copies.insert(copies.end(), entry.copies.begin(), entry.copies.end());
+        }
+      }
+      PF_TRY(check_copies(plan, stage, layer, expert, copies));
+    }
+  }
+  return placement;
+}
+
+const std::vector<ExpertCopy>& Placement::copies(std::int64_t layer, std::int64_t expert) const {
+  CHECK(layers_.contains(layer) && expert >= 0 && expert < experts_);
+  return table_[static_cast<std::size_t>((layer - layers_.begin) * experts_ + expert)];
+}
+
+const ExpertCopy& Placement::serving_copy(std::int64_t layer, std::int64_t expert,
+                                          std::int64_t home) const {
+  const auto& all = copies(layer, expert);
+  std::int64_t live = 0;
+  for (const ExpertCopy& copy : all) {
+    if (copy.backup) continue;
+    if (std::find(copy.ranks.begin(), copy.ranks.end(), home) != copy.ranks.end()) return copy;
+    ++live;
+  }
+  std::int64_t turn = home * live / ranks_;
+  for (const ExpertCopy& copy : all) {
+    if (!copy.backup && turn-- == 0) return copy;
+  }
+  check_failed(__FILE__, __LINE__, "live copy", "build() admitted an expert without one");
+}
+
+std::vector<Placement::Held> Placement::held_by(std::int64_t layer, std::int64_t index) const {
+  std::vector<Held> held;
+  for (std::int64_t expert = 0; expert < experts_; ++expert) {
+    for (const ExpertCopy& copy : copies(layer, expert)) {
+      const auto at = std::find(copy.ranks.begin(), copy.ranks.end(), index);
+      if (at != copy.ranks.end()) held.push_back({expert, at - copy.ranks.begin(), copy.backup});
+    }
+  }
+  return held;
+}
+
+}  // namespace pentafold

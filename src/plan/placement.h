@@ -1,0 +1,48 @@
+// Placement: where every (layer, expert) of a stage lives, as a table.
+//
+// Generators fill it (blocked, spread) or the plan lists it (explicit). The same table serves
+// dispatch, memory, failover and export, so they cannot disagree. Ranks are indices in the stage.
+// Cost: O(layers x experts x copies). Held by plan/placement_test.cc.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "base/split.h"
+#include "plan/plan.h"
+#include "spec/model.h"
+
+namespace pentafold {
+
+class Placement {
+ public:
+  // `layers` of the model are the stage's. Errors: an expert without a live copy, a copy with other
+  // than etp ranks or a rank outside the stage, two copies of one expert on one rank.
+  static Result<Placement> build(const Plan& plan, const StagePlan& stage, Range layers,
+                                 const ModelSpec& model);
+
+  // `layer` counts in the model. Empty for a layer without experts.
+  const std::vector<ExpertCopy>& copies(std::int64_t layer, std::int64_t expert) const;
+
+  // Which live copy the tokens of stage rank `home` use: its own, else the one whose turn it is
+  // among the copies (repeated groups serve their own block of ranks).
+  const ExpertCopy& serving_copy(std::int64_t layer, std::int64_t expert, std::int64_t home) const;
+
+  // Experts of `layer` of which rank `index` holds a shard, ascending; backups included.
+  struct Held {
+    std::int64_t expert = 0;
+    std::int64_t shard = 0;
+    bool backup = false;
+  };
+  std::vector<Held> held_by(std::int64_t layer, std::int64_t index) const;
+
+ private:
+  Range layers_;
+  std::int64_t experts_ = 0;
+  std::int64_t ranks_ = 0;
+  std::vector<std::vector<ExpertCopy>> table_;  // (layers * experts)
+};
+
+}  // namespace pentafold
