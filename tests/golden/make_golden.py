@@ -64,6 +64,7 @@ def newer(config, dtype="float32"):
     if config["model_type"] == "qwen3_moe":
         config["num_local_experts"] = config.pop("num_experts")
         del config["max_window_layers"]
+        config["sliding_window"] = None  # 5.x drops it where use_sliding_window is false
     scaling = config.pop("rope_scaling") or {"rope_type": "default"}
     config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), **scaling}
     config["dtype"] = dtype
