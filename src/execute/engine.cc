@@ -1,0 +1,327 @@
+#include "execute/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "comm/local_world.h"
+#include "execute/rope_table.h"
+
+namespace pentafold {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// How a driver hands steps to its replica's ranks: a numbered slot that all of them wait on.
+struct StepPost {
+  std::mutex mutex;
+  std::condition_variable posted;
+  std::condition_variable finished;
+  std::shared_ptr<const StepBatch> batch;
+  std::uint64_t number = 0;
+  std::int64_t busy = 0;  // ranks that have not finished the posted step
+  bool stop = false;
+};
+
+// Tokens sampled in the step at hand, by the ranks that gather logits.
+struct Sampled {
+  std::mutex mutex;
+  std::vector<std::pair<RequestId, std::int32_t>> tokens;
+};
+
+// Everything about the generate() call at hand that rank threads touch.
+struct Call {
+  std::mutex mutex;  // callbacks, hash
+  const GenerateCallbacks* callbacks = nullptr;
+  SamplingOptions sampling;
+  std::uint64_t hash = 0;
+  std::int64_t rows = 0;
+};
+
+}  // namespace
+
+struct Engine::State {
+  Plan plan;
+  ModelSpec model;
+  EngineOptions options;
+  std::unique_ptr<Device> device;
+  std::optional<LoweringContext> lowering;
+  std::unique_ptr<WeightStore> weights;
+  std::vector<float> rope_table;
+  std::optional<RunContext> context;
+  std::unique_ptr<LocalWorld> world;
+  SchedulerLimits limits;
+  std::vector<std::unique_ptr<StepPost>> posts;  // by replica
+  std::vector<std::unique_ptr<Sampled>> sampled;  // by replica
+  std::vector<std::unique_ptr<Worker>> workers;   // by rank, made by its thread
+  std::vector<std::jthread> threads;
+  Call call;
+
+  std::mutex ready_mutex;
+  std::condition_variable ready_changed;
+  std::int64_t prepared = 0;  // ranks past Worker::prepare()
+  std::int64_t loaded = 0;    // ranks past Worker::load()
+  Clock::time_point started;
+  double start_s = 0;
+  double load_s = 0;
+
+  void rank_main(Rank rank);
+  void serve_steps(Worker& worker, StepPost& post);
+  void on_logits(std::int64_t replica, const LogitRow& row);
+  Status drive(std::int64_t replica, std::vector<Request> requests, Clock::time_point from,
+               std::vector<RequestReport>& reports, std::int64_t& steps);
+  Status run_step(std::int64_t replica, StepBatch batch);
+  void stop();
+};
+
+void Engine::State::rank_main(Rank rank) {
+  std::unique_ptr<Communicator> comm = world->communicator(rank);
+  if (options.wrap) comm = options.wrap(std::move(comm));
+  auto worker = std::make_unique<Worker>(*context, lower_rank(*lowering, rank), std::move(comm));
+  Worker& mine = *worker;
+  workers[rank.index()] = std::move(worker);
+  const auto pass = [&](const Status& outcome, std::int64_t& count) {
+    if (!outcome.ok()) world->abort(outcome.error());
+    const std::lock_guard lock(ready_mutex);
+    ++count;
+    ready_changed.notify_all();
+  };
+  pass(mine.prepare(), prepared);
+  pass(mine.load(), loaded);
+  serve_steps(mine, *posts[static_cast<std::size_t>(lowering->mesh.place(rank).replica)]);
+}
+
+void Engine::State::serve_steps(Worker& worker, StepPost& post) {
+  std::uint64_t seen = 0;
+  while (true) {
+    std::shared_ptr<const StepBatch> batch;
+    {
+      std::unique_lock lock(post.mutex);
+      post.posted.wait(lock, [&] { return post.stop || post.number != seen; });
+      if (post.stop) return;
+      seen = post.number;
+      batch = post.batch;
+    }
+    const Status done = worker.run(*batch);
+    if (!done.ok()) world->abort(done.error());
+    const std::lock_guard lock(post.mutex);
+    if (--post.busy == 0) post.finished.notify_all();
+  }
+}
+
+void Engine::State::on_logits(std::int64_t replica, const LogitRow& row) {
+  const auto request = static_cast<std::uint32_t>(row.request.value);
+  const auto position = static_cast<std::uint32_t>(row.position);
+  // Rows arrive in any order: a sum of keyed row hashes does not care.
+  const std::uint64_t key = mix64((std::uint64_t{request} << 32) | position);
+  const std::uint64_t hash = mix64(hash_floats(row.logits, kHashSeed ^ key));
+  std::int32_t token = -1;
+  if (row.samples) token = sample_token(row.logits, call.sampling, request, position + 1);
+  if (row.samples) {
+    Sampled& mine = *sampled[static_cast<std::size_t>(replica)];
+    const std::lock_guard lock(mine.mutex);
+    mine.tokens.emplace_back(row.request, token);
+  }
+  const std::lock_guard lock(call.mutex);
+  call.hash += hash;
+  ++call.rows;
+  if (call.callbacks->on_logits) call.callbacks->on_logits(row);
+}
+
+Status Engine::State::run_step(std::int64_t replica, StepBatch batch) {
+  StepPost& post = *posts[static_cast<std::size_t>(replica)];
+  std::unique_lock lock(post.mutex);
+  post.batch = std::make_shared<const StepBatch>(std::move(batch));
+  post.busy = plan.ranks_per_replica();
+  ++post.number;
+  post.posted.notify_all();
+  // Ranks always come back: every wait inside a step has a deadline.
+  post.finished.wait(lock, [&] { return post.busy == 0; });
+  return world->status();
+}
+
+Status Engine::State::drive(std::int64_t replica, std::vector<Request> requests,
+                            Clock::time_point from, std::vector<RequestReport>& reports,
+                            std::int64_t& steps) {
+  Scheduler scheduler(limits);
+  std::map<RequestId, RequestReport*> by_id;
+  reports.reserve(requests.size());
+  for (Request& request : requests) {
+    RequestReport& report = reports.emplace_back();
+    report.id = request.id.value;
+    report.prompt_tokens = static_cast<std::int64_t>(request.prompt.size());
+    by_id[request.id] = &report;
+    PF_TRY(scheduler.add(std::move(request)));
+  }
+  Sampled& mine = *sampled[static_cast<std::size_t>(replica)];
+  while (!scheduler.done()) {
+    PF_TRY(run_step(replica, scheduler.next()));
+    ++steps;
+    std::vector<std::pair<RequestId, std::int32_t>> tokens;
+    {
+      const std::lock_guard lock(mine.mutex);
+      tokens.swap(mine.tokens);
+    }
+    std::sort(tokens.begin(), tokens.end());
+    for (const auto& [id, token] : tokens) {
+      RequestReport& report = *by_id.at(id);
+      report.last_s = seconds_since(from);
+      if (report.tokens.empty()) report.ttft_s = report.last_s;
+      report.tokens.push_back(token);
+      scheduler.accept(id, token);
+      const std::lock_guard lock(call.mutex);
+      if (call.callbacks->on_token) call.callbacks->on_token(id, token);
+    }
+  }
+  return ok_status();
+}
+
+void Engine::State::stop() {
+  for (const auto& post : posts) {
+    const std::lock_guard lock(post->mutex);
+    post->stop = true;
+    post->posted.notify_all();
+  }
+  threads.clear();  // joins
+}
+
+Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Engine::~Engine() {
+  if (state_) state_->stop();
+}
+
+Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec& model,
+                                              WeightSource source, const EngineOptions& options) {
+  auto owned = std::make_unique<State>();
+  State& state = *owned;
+  state.started = Clock::now();
+  state.plan = plan;
+  state.model = model;
+  state.options = options;
+  PF_TRY(resolve_layers(state.plan, model.num_layers()));
+  state.device = make_device(options.device);
+  if (!state.device) {
+    return make_error(ErrorCode::Unsupported,
+                      fmt::format("no device '{}'; choose cpu or reference", options.device));
+  }
+  PF_ASSIGN(auto lowering, LoweringContext::make(state.plan, state.model));
+  state.lowering.emplace(std::move(lowering));
+  state.weights =
+      std::make_unique<WeightStore>(std::move(source), *state.device, state.plan.weight_dtype);
+  state.rope_table = make_rope_table(model.rope, model.head_dim, options.max_positions);
+  const LocalWorldOptions world_options{options.timeout};
+  state.world = std::make_unique<LocalWorld>(state.plan.world(), world_options);
+  state.limits = options.limits.value_or(scheduler_limits(state.plan, options.blocks_per_group));
+  state.context.emplace(RunContext{state.plan, state.model, state.lowering->mesh, *state.device,
+                                   *state.weights, state.rope_table,
+                                   state.limits.blocks_per_group, state.limits.groups,
+                                   options.all_logits, {}});
+  for (std::int64_t r = 0; r < state.plan.replicas; ++r) {
+    state.posts.push_back(std::make_unique<StepPost>());
+    state.sampled.push_back(std::make_unique<Sampled>());
+  }
+  // Requests are dealt to replicas by id, so a row knows its replica.
+  state.context->on_logits = [s = &state](const LogitRow& row) {
+    s->on_logits(row.request.value % s->plan.replicas, row);
+  };
+  const auto world = static_cast<std::size_t>(state.plan.world());
+  state.workers.resize(world);
+  for (std::size_t r = 0; r < world; ++r) {
+    state.threads.emplace_back([s = &state, r] { s->rank_main(Rank(static_cast<std::int64_t>(r))); });
+  }
+  std::unique_ptr<Engine> engine(new Engine(std::move(owned)));
+  const auto all = static_cast<std::int64_t>(world);
+  std::unique_lock lock(state.ready_mutex);
+  state.ready_changed.wait(lock, [&] { return state.prepared == all; });
+  state.start_s = seconds_since(state.started);
+  while (!state.ready_changed.wait_for(lock, std::chrono::milliseconds(200),
+                                       [&] { return state.loaded == all; })) {
+    if (options.on_loading) options.on_loading(state.weights->bytes_held());
+  }
+  state.load_s = seconds_since(state.started) - state.start_s;
+  PF_TRY(state.world->status());
+  return engine;
+}
+
+Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOptions& sampling,
+                                const GenerateCallbacks& callbacks) {
+  State& state = *state_;
+  state.call.callbacks = &callbacks;
+  state.call.sampling = sampling;
+  state.call.hash = 0;
+  state.call.rows = 0;
+  for (const auto& worker : state.workers) worker->clear_statistics();
+  const auto replicas = static_cast<std::size_t>(state.plan.replicas);
+  std::vector<std::vector<Request>> dealt(replicas);
+  for (Request& request : requests) {
+    dealt[request.id.index() % replicas].push_back(std::move(request));
+  }
+  const Clock::time_point from = Clock::now();
+  std::vector<Status> outcomes(replicas);
+  std::vector<std::vector<RequestReport>> reports(replicas);
+  std::vector<std::int64_t> steps(replicas, 0);
+  {
+    std::vector<std::jthread> drivers;
+    for (std::size_t r = 0; r < replicas; ++r) {
+      drivers.emplace_back([&, r] {
+        outcomes[r] = state.drive(static_cast<std::int64_t>(r), std::move(dealt[r]), from,
+                                  reports[r], steps[r]);
+      });
+    }
+  }
+  for (const Status& outcome : outcomes) PF_TRY(outcome);
+
+  Report report;
+  report.plan = describe(state.plan);
+  report.ranks = state.plan.world();
+  report.start_s = state.start_s;
+  report.load_s = state.load_s;
+  report.run_s = seconds_since(from);
+  report.weight_bytes = state.weights->bytes_held();
+  report.steps = std::accumulate(steps.begin(), steps.end(), std::int64_t{0});
+  for (const auto& some : reports) {
+    report.requests.insert(report.requests.end(), some.begin(), some.end());
+  }
+  std::sort(report.requests.begin(), report.requests.end(),
+            [](const RequestReport& a, const RequestReport& b) { return a.id < b.id; });
+  for (const auto& worker : state.workers) {
+    report.routing.add(worker->routing());
+    for (const auto& [name, traffic] : worker->traffic()) {
+      CollectiveReport& sum = report.collectives[name];
+      sum.calls += traffic.calls;
+      sum.bytes += traffic.bytes;
+    }
+  }
+  report.logits_hash = state.call.hash;
+  report.logit_rows = state.call.rows;
+  return report;
+}
+
+std::int64_t blocks_needed(const Plan& plan, const std::vector<Request>& requests) {
+  const std::int64_t groups = scheduler_limits(plan, 0).groups;
+  std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> by_group;  // (replica, group)
+  std::map<std::int64_t, std::int64_t> dealt;                              // by replica
+  std::int64_t most = 1;
+  for (const Request& request : requests) {
+    const std::int64_t replica = request.id.value % plan.replicas;
+    const std::int64_t group = dealt[replica]++ % groups;
+    const auto tokens = static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens;
+    std::int64_t& sum = by_group[{replica, group}];
+    sum += (tokens + kBlockTokens - 1) / kBlockTokens;
+    most = std::max(most, sum);
+  }
+  return most;
+}
+
+}  // namespace pentafold

@@ -1,0 +1,99 @@
+#include "execute/weight_store.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+
+namespace pentafold {
+namespace {
+
+float widen(const std::byte* at, DType dtype) {
+  if (dtype == DType::F32) {
+    float value = 0;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, at, sizeof bits);
+  return dtype == DType::BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+std::vector<std::byte> convert(const std::vector<std::byte>& in, DType from, DType to) {
+  const std::size_t count = in.size() / size_of(from);
+  std::vector<std::byte> out(count * size_of(to));
+  for (std::size_t i = 0; i < count; ++i) {
+    const float value = widen(in.data() + i * size_of(from), from);
+    if (to == DType::F32) {
+      std::memcpy(out.data() + i * 4, &value, 4);
+    } else {
+      CHECK(to == DType::BF16, "plans convert weights to F32 or BF16 only");
+      const std::uint16_t bits = f32_to_bf16(value);
+      std::memcpy(out.data() + i * 2, &bits, 2);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+WeightStore::WeightStore(WeightSource source, const Device& device, std::optional<DType> convert)
+    : source_(std::move(source)), device_(device), convert_(convert) {}
+
+WeightStore::Entry& WeightStore::entry(const WeightSlice& slice, Use use) {
+  const std::lock_guard lock(mutex_);
+  auto& held = entries_[{slice.id, slice.rows.begin, slice.rows.end, slice.cols.begin,
+                         slice.cols.end, use}];
+  if (!held) held = std::make_unique<Entry>();
+  return *held;
+}
+
+WeightMatrix WeightStore::read(const WeightSlice& slice) const {
+  WeightMatrix matrix;
+  matrix.n = slice.rows.size();
+  matrix.k = slice.cols.size();
+  matrix.dtype = source_.dtype(slice.id);
+  matrix.bytes.resize(static_cast<std::size_t>(slice.count()) * size_of(matrix.dtype));
+  source_.read(slice.id, slice.rows, slice.cols, matrix.bytes);
+  if (convert_ && *convert_ != matrix.dtype) {
+    matrix.bytes = convert(matrix.bytes, matrix.dtype, *convert_);
+    matrix.dtype = *convert_;
+  }
+  return matrix;
+}
+
+std::shared_ptr<const WeightMatrix> WeightStore::matrix(const WeightSlice& slice) {
+  Entry& held = entry(slice, Use::Matrix);
+  std::call_once(held.once, [&] {
+    const WeightMatrix raw = read(slice);
+    held.matrix = std::make_shared<const WeightMatrix>(
+        device_.pack(raw.bytes, raw.n, raw.k, raw.dtype));
+    bytes_ += static_cast<std::int64_t>(held.matrix->bytes.size());
+  });
+  return held.matrix;
+}
+
+std::shared_ptr<const WeightMatrix> WeightStore::table(const WeightSlice& slice) {
+  Entry& held = entry(slice, Use::Table);
+  std::call_once(held.once, [&] {
+    held.matrix = std::make_shared<const WeightMatrix>(read(slice));
+    bytes_ += static_cast<std::int64_t>(held.matrix->bytes.size());
+  });
+  return held.matrix;
+}
+
+std::shared_ptr<const std::vector<float>> WeightStore::vector(const WeightSlice& slice) {
+  Entry& held = entry(slice, Use::Vector);
+  std::call_once(held.once, [&] {
+    const WeightMatrix raw = read(slice);
+    auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(slice.count()));
+    for (std::size_t i = 0; i < values->size(); ++i) {
+      (*values)[i] = widen(raw.bytes.data() + i * size_of(raw.dtype), raw.dtype);
+    }
+    bytes_ += static_cast<std::int64_t>(values->size() * sizeof(float));
+    held.vector = std::move(values);
+  });
+  return held.vector;
+}
+
+}  // namespace pentafold

@@ -1,0 +1,240 @@
+#include "execute/worker.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/canonical_math.h"
+#include "base/check.h"
+
+namespace pentafold {
+
+Worker::Worker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm)
+    : context_(context),
+      ranks_(std::move(program)),
+      stage_(context.plan.stages[ranks_.place.stage.index()]),
+      comm_(std::move(comm)) {
+  clear_statistics();
+}
+
+namespace {
+
+// Vectors are read as fp32; everything with a second dimension is a matrix for gemm.
+bool is_vector(const WeightSlice& slice) {
+  return slice.cols.size() == 1 && slice.id.role != TensorRole::SharedRouter;
+}
+
+}  // namespace
+
+Status Worker::prepare() {
+  for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
+    for (const GroupKind kind : {GroupKind::Tensor, GroupKind::Sequence, GroupKind::Stage}) {
+      PF_ASSIGN(groups_[static_cast<std::size_t>(phase)][static_cast<std::size_t>(kind)],
+                comm_.join(ranks_.of(phase).group(kind)));
+    }
+  }
+  KvShape shape;
+  shape.layers = context_.mesh.layers(ranks_.place.stage).size();
+  const std::int64_t groups = (context_.schedule_groups + stage_.dp - 1) / stage_.dp;
+  shape.blocks = groups * context_.blocks_per_group;
+  shape.head_dim = context_.model.head_dim;
+  for (const Step& s : ranks_.decode.steps) {
+    if (const auto* attention = std::get_if<step::Attention>(&s)) kv_heads_ = attention->kv_heads;
+  }
+  shape.kv_heads = kv_heads_.size();
+  kv_ = std::make_unique<KvCache>(shape);
+  return ok_status();
+}
+
+void Worker::clear_statistics() {
+  comm_.clear();
+  routing_ = {};
+  routing_.resize(context_.model.num_layers(), context_.model.experts);
+}
+
+Status Worker::load() {
+  const TensorId embedding{TensorRole::Embedding, -1, -1};
+  for (const WeightSlice& slice : held_weights(ranks_)) {
+    Held held{slice, nullptr, nullptr, nullptr};
+    const bool looked_up =
+        slice.id == embedding && std::holds_alternative<step::Embed>(ranks_.prefill.steps.front());
+    const bool multiplied =
+        slice.id != embedding ||
+        (context_.model.tied_embeddings &&
+         std::holds_alternative<step::LmHead>(ranks_.prefill.steps.back()));
+    if (looked_up) held.table = context_.weights.table(slice);
+    if (is_vector(slice)) {
+      held.vector = context_.weights.vector(slice);
+    } else if (multiplied) {
+      held.matrix = context_.weights.matrix(slice);
+    }
+    held_.emplace(slice.id, std::move(held));
+  }
+  return ok_status();
+}
+
+Status Worker::run(const StepBatch& batch) {
+  ledgers_.clear();
+  for (const Range& segments : batch.microbatches) {
+    PF_TRY(run_microbatch(batch, segments, ranks_.of(batch.phase)));
+  }
+  return ok_status();
+}
+
+Status Worker::run_microbatch(const StepBatch& batch, Range segments, const Program& program) {
+  batch_ = &batch;
+  program_ = &program;
+  segments_ = segments;
+  table_ = make_rows(batch, segments, stage_, program, context_.blocks_per_group);
+  positions_.clear();
+  tables_.clear();
+  for (const TokenRow& row : table_.group) {
+    positions_.push_back(row.position);
+    tables_.push_back(table_.block_tables[static_cast<std::size_t>(row.table)].data());
+  }
+  for (const Step& s : program.steps) {
+    comm_.set_label(step_name(s));
+    PF_TRY(std::visit([this](const auto& concrete) { return operator_step(concrete); }, s));
+  }
+  return ok_status();
+}
+
+Rows Worker::reg(Register r) {
+  Buffer& buffer = registers_[static_cast<std::size_t>(r)];
+  return {buffer.data.data(), buffer.width};
+}
+
+Rows Worker::resize(Register r, std::int64_t width) {
+  Buffer& buffer = registers_[static_cast<std::size_t>(r)];
+  buffer.width = width;
+  const auto size = static_cast<std::size_t>(rows(r) * width);
+  if (buffer.data.size() < size) buffer.data.resize(size);
+  return reg(r);
+}
+
+std::span<const std::int64_t> Worker::positions(RowSet set) const {
+  return std::span(positions_)
+      .subspan(static_cast<std::size_t>(table_.first(set)),
+               static_cast<std::size_t>(table_.rows(set)));
+}
+
+std::span<const std::int32_t* const> Worker::block_tables(RowSet set) const {
+  return std::span(tables_).subspan(static_cast<std::size_t>(table_.first(set)),
+                                    static_cast<std::size_t>(table_.rows(set)));
+}
+
+Worker::MatrixView Worker::matrix(const WeightSlice& slice) const {
+  const Held& held = held_.at(slice.id);
+  CHECK(held.matrix != nullptr);
+  return {held.matrix.get(),
+          {slice.rows.begin - held.slice.rows.begin, slice.rows.end - held.slice.rows.begin},
+          {slice.cols.begin - held.slice.cols.begin, slice.cols.end - held.slice.cols.begin}};
+}
+
+const float* Worker::vector(const WeightSlice& slice) const {
+  const Held& held = held_.at(slice.id);
+  CHECK(held.vector != nullptr);
+  return held.vector->data() + (slice.rows.begin - held.slice.rows.begin);
+}
+
+GroupId Worker::group(GroupKind kind) const {
+  return groups_[static_cast<std::size_t>(program_->phase)][static_cast<std::size_t>(kind)];
+}
+
+Status Worker::operator_step(const step::Norm& s) {
+  const std::int64_t d = s.weight.rows.size();
+  const std::int64_t n = rows(s.in);
+  const Rows out = resize(s.out, d);
+  scratch_.resize(static_cast<std::size_t>(n));
+  context_.device.sum_squares(n, d, reg(s.in), scratch_.data());
+  context_.device.normalise(n, d, reg(s.in), scratch_.data(), static_cast<float>(d),
+                            static_cast<float>(context_.model.norm_eps), vector(s.weight), out);
+  return ok_status();
+}
+
+Status Worker::operator_step(const step::HeadNorm& s) {
+  const std::int64_t head_dim = context_.model.head_dim;
+  const std::int64_t n = rows(s.reg) * s.heads;
+  const Rows heads{reg(s.reg).data, head_dim};  // heads of a row are contiguous
+  scratch_.resize(static_cast<std::size_t>(n));
+  context_.device.sum_squares(n, head_dim, heads, scratch_.data());
+  context_.device.normalise(n, head_dim, heads, scratch_.data(), static_cast<float>(head_dim),
+                            static_cast<float>(context_.model.norm_eps), vector(s.weight), heads);
+  return ok_status();
+}
+
+Status Worker::operator_step(const step::Clamp& s) {
+  const Rows x = reg(s.reg);
+  const auto limit = static_cast<float>(s.limit);
+  for (std::int64_t r = 0; r < rows(s.reg); ++r) {
+    for (std::int64_t i = 0; i < s.width; ++i) {
+      x.row(r)[i] = std::clamp(x.row(r)[i], -limit, limit);
+    }
+  }
+  return ok_status();
+}
+
+Status Worker::operator_step(const step::Gemm& s) {
+  const MatrixView w = matrix(s.w);
+  GemmArgs args;
+  args.rows = rows(s.out);
+  const std::int64_t skip = table_.first(row_set(s.out)) - table_.first(row_set(s.in));
+  const ConstRows in = reg(s.in);
+  args.x = {in.data + skip * in.ld, in.ld};
+  args.w = w.matrix;
+  args.n = w.n;
+  args.k = w.k;
+  if (s.has_bias) args.bias = vector({s.bias, s.w.rows, {0, 1}});
+  args.y = resize(s.out, s.w.rows.size());
+  context_.device.gemm(args);
+  return ok_status();
+}
+
+Status Worker::operator_step(const step::LeafGemm& s) {
+  const MatrixView w = matrix(s.w);
+  LeafGemmArgs args;
+  args.rows = rows(s.in);
+  args.x = reg(s.in);
+  args.w = w.matrix;
+  args.k = w.k;
+  args.leaf_width = s.leaf_width;
+  args.nodes = s.nodes;
+  args.y = resize(Register::Partial, w.n.size() * static_cast<std::int64_t>(s.nodes.size())).data;
+  context_.device.leaf_gemm(args);
+  return ok_status();
+}
+
+Status Worker::operator_step(const step::Rope& s) {
+  context_.device.rope(rows(s.reg), s.heads, context_.model.head_dim, positions(row_set(s.reg)),
+                       context_.rope_table.data(), reg(s.reg));
+  return ok_status();
+}
+
+void Worker::activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate,
+                      Rows up) const {
+  const bool silu = context_.model.activation == Activation::Silu;
+  if (gated && silu) {
+    context_.device.silu_mul(rows, width, gate, up, up);
+    return;
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < width; ++i) {
+      float& y = up.row(r)[i];
+      const float x = gated ? gate.row(r)[i] : y;
+      const float activated = silu ? canonical_silu(x) : std::max(x, 0.0F);
+      y = gated ? activated * y : activated;
+    }
+  }
+}
+
+Status Worker::operator_step(const step::Activate& s) {
+  activate(rows(Register::Up), s.width, s.gated, reg(Register::Gate), reg(Register::Up));
+  return ok_status();
+}
+
+Status Worker::operator_step(const step::Residual& s) {
+  context_.device.add(rows(Register::Hidden), width(Register::Hidden), reg(s.in),
+                      reg(Register::Hidden));
+  return ok_status();
+}
+
+}  // namespace pentafold

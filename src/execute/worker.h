@@ -1,0 +1,179 @@
+// Worker: one rank at work, the interpreter that turns a Program's steps into bytes.
+//
+// A worker owns the rank's registers, KV cache and routing state, shares immutable weights, and
+// visits the steps of each microbatch in order. It sees every batch of its replica whole (the
+// schedule is common knowledge) and works on its own rows. One thread. Step kinds are handled in
+// worker_attention.cc, worker_experts.cc and worker_exchange.cc.
+// Source: DESIGN section 1. Cost: that of its steps. Held by tests/equivalence.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/recording.h"
+#include "execute/kv_cache.h"
+#include "execute/rows.h"
+#include "execute/weight_store.h"
+#include "kernels/device.h"
+#include "plan/lower.h"
+#include "policy/routing.h"
+#include "report/routing_stats.h"
+
+namespace pentafold {
+
+// One row of logits, on the rank that gathered it. Called from rank threads, concurrently.
+struct LogitRow {
+  RequestId request;
+  std::int64_t position = 0;      // of the token that was fed
+  bool samples = false;           // chooses the token at position + 1
+  std::span<const float> logits;  // (vocab), valid during the call
+};
+using LogitSink = std::function<void(const LogitRow&)>;
+
+// What all ranks of a run share. Outlives the workers.
+struct RunContext {
+  const Plan& plan;
+  const ModelSpec& model;
+  const Mesh& mesh;
+  const Device& device;
+  WeightStore& weights;
+  std::span<const float> rope_table;
+  std::int64_t blocks_per_group = 0;
+  std::int64_t schedule_groups = 1;
+  bool all_logits = false;  // prompt positions too, not only rows that sample
+  LogitSink on_logits;
+};
+
+class Worker {
+ public:
+  Worker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm);
+
+  Status prepare();  // joins groups, makes the KV cache
+  Status load();     // weights
+  Status run(const StepBatch& batch);
+
+  void clear_statistics();
+  const RoutingStats& routing() const { return routing_; }
+  const std::map<std::string, Traffic>& traffic() const { return comm_.traffic(); }
+
+ private:
+  struct Buffer {
+    std::vector<float> data;
+    std::int64_t width = 0;
+  };
+  // A stored matrix and the part of it that a slice names.
+  struct MatrixView {
+    const WeightMatrix* matrix = nullptr;
+    Range n;
+    Range k;
+  };
+  // One expert output this rank asked for: the row within Slice and its place in the gate's order.
+  struct Wanted {
+    std::int32_t row = 0;
+    std::int32_t k = 0;
+    std::int32_t shard = 0;
+  };
+  // One expert input this rank was sent.
+  struct Arrived {
+    std::int32_t member = 0;  // of the stage
+    std::int32_t row = 0;     // of that member's message
+    std::int32_t expert = 0;
+    std::int64_t out = 0;     // offset in expert_out_, in floats
+  };
+  struct MoeState {
+    std::vector<std::int32_t> experts;  // (slice rows, top_k)
+    std::vector<float> weights;         // (slice rows, top_k)
+    std::vector<float> scores;          // (slice rows, experts)
+    std::vector<std::vector<Wanted>> wanted;   // by stage member, in the order asked
+    std::vector<Arrived> arrived;              // by member, then order asked
+    std::vector<std::vector<float>> inputs;    // rows received, by member
+    std::vector<float> outputs;                // (arrived..., nodes, d), by member then order
+    std::vector<std::int64_t> member_begin;    // of outputs, in floats; one past the end at the back
+  };
+
+  Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
+
+  Status operator_step(const step::Embed& s);
+  Status operator_step(const step::Norm& s);
+  Status operator_step(const step::HeadNorm& s);
+  Status operator_step(const step::WidthNorm& s);
+  Status operator_step(const step::Clamp& s);
+  Status operator_step(const step::Gemm& s);
+  Status operator_step(const step::LeafGemm& s);
+  Status operator_step(const step::AllReduce& s);
+  Status operator_step(const step::Rope& s);
+  Status operator_step(const step::SeqToHeads& s);
+  Status operator_step(const step::HeadsToSeq& s);
+  Status operator_step(const step::Attention& s);
+  Status operator_step(const step::Activate& s);
+  Status operator_step(const step::Route& s);
+  Status operator_step(const step::Capacity& s);
+  Status operator_step(const step::Dispatch& s);
+  Status operator_step(const step::ExpertMlp& s);
+  Status operator_step(const step::Combine& s);
+  Status operator_step(const step::GatherSlices& s);
+  Status operator_step(const step::AddShared& s);
+  Status operator_step(const step::Residual& s);
+  Status operator_step(const step::Send& s);
+  Status operator_step(const step::Recv& s);
+  Status operator_step(const step::LmHead& s);
+
+  // Register access: rows of its row set, width floats each.
+  Rows reg(Register r);
+  Rows resize(Register r, std::int64_t width);
+  std::int64_t width(Register r) const { return registers_[static_cast<std::size_t>(r)].width; }
+  std::int64_t rows(Register r) const { return table_.rows(row_set(r)); }
+  std::span<const std::int64_t> positions(RowSet set) const;
+  std::span<const std::int32_t* const> block_tables(RowSet set) const;
+
+  MatrixView matrix(const WeightSlice& slice) const;
+  const float* vector(const WeightSlice& slice) const;
+  GroupId group(GroupKind kind) const;
+  std::int64_t group_size(GroupKind kind) const {
+    return static_cast<std::int64_t>(program_->group(kind).size());
+  }
+  std::int64_t self(GroupKind kind) const {
+    return program_->self[static_cast<std::size_t>(kind)];
+  }
+  // up = act(gate) * up, or act(up) without a gate matrix.
+  void activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate, Rows up) const;
+  void run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
+                  std::span<const std::size_t> mine);
+  void count_routing(LayerId layer, std::span<const std::int32_t> before);
+  Status emit_logits(const step::LmHead& s, std::span<const std::int64_t> wanted);
+
+  const RunContext& context_;
+  RankProgram ranks_;
+  const StagePlan& stage_;
+  RecordingCommunicator comm_;
+
+  struct Held {
+    WeightSlice slice;
+    std::shared_ptr<const WeightMatrix> matrix;
+    std::shared_ptr<const WeightMatrix> table;
+    std::shared_ptr<const std::vector<float>> vector;
+  };
+  std::map<TensorId, Held> held_;
+  std::unique_ptr<KvCache> kv_;
+  Range kv_heads_;  // of the model, in the cache
+  std::array<std::array<GroupId, 3>, 2> groups_{};  // by phase, kind
+
+  // State of the microbatch at hand.
+  const StepBatch* batch_ = nullptr;
+  const Program* program_ = nullptr;
+  Range segments_;
+  RowTable table_;
+  std::vector<std::int64_t> positions_;
+  std::vector<const std::int32_t*> tables_;
+  std::array<Buffer, static_cast<std::size_t>(Register::kCount)> registers_;
+  std::vector<float> scratch_;
+  MoeState moe_;
+  std::map<std::int32_t, CapacityLedger> ledgers_;  // by layer, of the step at hand
+  RoutingStats routing_;
+};
+
+}  // namespace pentafold

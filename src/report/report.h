@@ -1,0 +1,57 @@
+// Report: what a run (or, in time, a prediction) says, in one type, so that comparing is subtracting.
+//
+// Held by report/report_test.cc and tests/e2e.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report/routing_stats.h"
+
+namespace pentafold {
+
+struct RequestReport {
+  std::int64_t id = 0;
+  std::int64_t prompt_tokens = 0;
+  std::vector<std::int32_t> tokens;  // generated
+  double ttft_s = 0;                 // submission to first token
+  double last_s = 0;                 // submission to last token
+  std::optional<double> tpot_s() const {
+    if (tokens.size() < 2) return std::nullopt;
+    return (last_s - ttft_s) / static_cast<double>(tokens.size() - 1);
+  }
+};
+
+struct CollectiveReport {
+  std::int64_t calls = 0;  // over all ranks
+  std::int64_t bytes = 0;  // sent from one rank to another
+};
+
+struct Report {
+  std::string plan;
+  std::int64_t ranks = 0;
+  double start_s = 0;  // threads, groups, caches (weights excluded)
+  double load_s = 0;   // weights
+  double run_s = 0;
+  std::int64_t weight_bytes = 0;  // held by the process; shared slices once
+  std::int64_t steps = 0;
+  std::vector<RequestReport> requests;  // ascending id
+  std::map<std::string, CollectiveReport> collectives;
+  RoutingStats routing;
+  std::uint64_t logits_hash = 0;  // over all (request, position) rows that were computed
+  std::int64_t logit_rows = 0;
+
+  double mean_ttft_s() const;
+  double mean_tpot_s() const;        // over requests with two tokens or more; 0 if none
+  double tokens_per_s() const;       // generated, over run_s
+  std::int64_t generated() const;
+};
+
+// Human summary, a few lines; with `details` the routing table by layer and traffic by collective.
+std::string format_report(const Report& report, bool details);
+std::string report_json(const Report& report);
+
+}  // namespace pentafold
