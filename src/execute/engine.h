@@ -16,7 +16,7 @@
 
 #include "base/result.h"
 #include "execute/worker.h"
-#include "plan/plan.h"
+#include "plan/plan_file.h"
 #include "policy/sampler.h"
 #include "policy/scheduler.h"
 #include "report/report.h"
