@@ -43,8 +43,8 @@ inline float canonical_exp(float x) {
   p = std::fma(p, r, C::kC2);
   p = std::fma(p, r, 1.0F);
   p = std::fma(p, r, 1.0F);
-  const auto exponent = static_cast<std::int32_t>(n);
-  return p * std::bit_cast<float>(static_cast<std::uint32_t>(exponent + 127) << 23);
+  // The low 9 bits of `shifted` are n; adding 127 in the exponent field gives 2^n. A NaN stays a NaN.
+  return p * std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) << 23) + 0x3F800000U);
 }
 
 inline float canonical_sigmoid(float x) { return 1.0F / (1.0F + canonical_exp(-x)); }

@@ -1,0 +1,58 @@
+// The vectorised kernels behind the cpu device; each picks its instruction set on the call.
+//
+// Contracts are those of the Device methods of the same name. Cost and tests: cpu_device.h.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/device.h"
+
+namespace pentafold::cpu {
+
+// y = (x * scale[r]) * weight, the last step of Device::normalise.
+struct ScaleArgs {
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  ConstRows x;
+  const float* scale = nullptr;   // (rows)
+  const float* weight = nullptr;  // (width)
+  Rows y;
+};
+
+struct RopeArgs {
+  std::int64_t rows = 0;
+  std::int64_t heads = 0;
+  std::int64_t head_dim = 0;
+  std::span<const std::int64_t> positions;
+  const float* table = nullptr;
+  Rows x;
+};
+
+struct SiluArgs {
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  ConstRows gate;
+  ConstRows up;
+  Rows y;
+};
+
+// y = fma(scale, x, y); scale null: y = y + x.
+struct AccumulateArgs {
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  const float* scale = nullptr;
+  ConstRows x;
+  Rows y;
+};
+
+void gemm(const GemmArgs& args);
+void leaf_gemm(const LeafGemmArgs& args);
+void attention(const AttentionArgs& args);
+void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum);
+void scale_rows(const ScaleArgs& args);
+void rope(const RopeArgs& args);
+void silu_mul(const SiluArgs& args);
+void accumulate(const AccumulateArgs& args);
+
+}  // namespace pentafold::cpu

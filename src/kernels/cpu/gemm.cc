@@ -1,0 +1,283 @@
+#include "kernels/cpu/targets.h"  // first: it configures Highway
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include "base/check.h"
+#include "base/reduction_tree.h"
+#include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/lanes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pentafold::cpu {
+namespace HWY_NAMESPACE {
+
+// A register tile is up to 6 rows by some panels; more accumulators than registers would spill.
+#if HWY_NATIVE_FMA
+constexpr int kMaxRows = 6;
+constexpr int kAccumulators = HWY_TARGET == HWY_AVX2 ? 12 : 24;  // of 16 or 32 registers
+#else
+constexpr int kMaxRows = 1;
+constexpr int kAccumulators = kVectors;
+#endif
+// Panels whose weights stay in the nearest caches while all rows pass.
+constexpr int kGroupPanels = 4;
+constexpr int kGroupWidth = kGroupPanels * static_cast<int>(kPanelWidth);
+
+constexpr int panels_for(int rows) {
+  int panels = kGroupPanels;
+  while (panels > 1 && rows * panels * kVectors > kAccumulators) panels /= 2;
+  return panels;
+}
+
+// `count` steps of the chains of some rows and panels.
+struct TileInput {
+  const float* x = nullptr;  // first row, first input
+  std::int64_t ld = 0;
+  const std::byte* w = nullptr;  // first panel, first input
+  std::int64_t panel_bytes = 0;
+  std::int64_t count = 0;
+};
+
+template <DType kType, class D>
+HWY_INLINE hn::Vec<D> load_weights(D d, const std::byte* p) {
+  if constexpr (kType == DType::F32) {
+    return hn::LoadU(d, reinterpret_cast<const float*>(p));
+  } else if constexpr (kType == DType::BF16) {
+    const hn::Rebind<std::uint16_t, D> narrow;
+    const hn::Rebind<std::uint32_t, D> wide;
+    const auto bits = hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p));
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, bits)));
+  } else {
+#if HWY_NATIVE_FMA
+    const hn::Rebind<hwy::float16_t, D> narrow;
+    return hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
+#else
+    float widened[kLanes];
+    const auto* bits = reinterpret_cast<const std::uint16_t*>(p);
+    for (int l = 0; l < kLanes; ++l) widened[l] = f16_to_f32(bits[l]);
+    return hn::LoadU(d, widened);
+#endif
+  }
+}
+
+// out[r][16 p + l]: fresh chains for kRows rows and kPanels panels; row stride kGroupWidth.
+template <DType kType, int kRows, int kPanels>
+HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
+  constexpr int kColumns = kPanels * kVectors;
+  constexpr std::int64_t kStep = kPanelWidth * static_cast<std::int64_t>(size_of(kType));
+  constexpr std::int64_t kVectorBytes = kLanes * static_cast<std::int64_t>(size_of(kType));
+  const Lanes16 d;
+  hn::Vec<Lanes16> acc[kRows][kColumns];
+  PF_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    PF_UNROLL
+    for (int c = 0; c < kColumns; ++c) acc[r][c] = hn::Zero(d);
+  }
+  for (std::int64_t i = 0; i < in.count; ++i) {
+    hn::Vec<Lanes16> w[kColumns];
+    PF_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      const std::int64_t panel = (c / kVectors) * in.panel_bytes;
+      w[c] = load_weights<kType>(d, in.w + panel + i * kStep + (c % kVectors) * kVectorBytes);
+    }
+    PF_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const auto x = hn::Set(d, in.x[r * in.ld + i]);
+      PF_UNROLL
+      for (int c = 0; c < kColumns; ++c) acc[r][c] = fused(d, x, w[c], acc[r][c]);
+    }
+  }
+  PF_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    PF_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      hn::StoreU(acc[r][c], d, out + r * kGroupWidth + c * kLanes);
+    }
+  }
+}
+
+// All `panels` (1..4) panels of a group for kRows rows.
+template <DType kType, int kRows>
+HWY_INLINE void chain_rows(TileInput in, int panels, float* out) {
+  constexpr int kWide = panels_for(kRows);
+  int p = 0;
+  for (; p + kWide <= panels; p += kWide) {
+    chain_tile<kType, kRows, kWide>(in, out + p * kPanelWidth);
+    in.w += kWide * in.panel_bytes;
+  }
+  if constexpr (kWide > 1) {
+    for (; p < panels; ++p) {
+      chain_tile<kType, kRows, 1>(in, out + p * kPanelWidth);
+      in.w += in.panel_bytes;
+    }
+  }
+}
+
+template <DType kType>
+HWY_NOINLINE void chain_group_of(const TileInput& in, int rows, int panels, float* out) {
+  if constexpr (kMaxRows == 1) {
+    chain_rows<kType, 1>(in, panels, out);
+  } else {
+    switch (rows) {
+      case 1:
+        return chain_rows<kType, 1>(in, panels, out);
+      case 2:
+        return chain_rows<kType, 2>(in, panels, out);
+      case 3:
+        return chain_rows<kType, 3>(in, panels, out);
+      case 4:
+        return chain_rows<kType, 4>(in, panels, out);
+      case 5:
+        return chain_rows<kType, 5>(in, panels, out);
+      default:
+        return chain_rows<kType, 6>(in, panels, out);
+    }
+  }
+}
+
+HWY_INLINE void chain_group(DType type, const TileInput& in, int rows, int panels, float* out) {
+  switch (type) {
+    case DType::F32:
+      return chain_group_of<DType::F32>(in, rows, panels, out);
+    case DType::BF16:
+      return chain_group_of<DType::BF16>(in, rows, panels, out);
+    case DType::F16:
+      return chain_group_of<DType::F16>(in, rows, panels, out);
+  }
+}
+
+// Where the weights of (first panel of the group, column k) start, and the stride between panels.
+HWY_INLINE TileInput at_weights(const WeightMatrix& w, std::int64_t panel, std::int64_t k) {
+  const auto size = static_cast<std::int64_t>(size_of(w.dtype));
+  TileInput in;
+  in.panel_bytes = w.k * kPanelWidth * size;
+  in.w = w.bytes.data() + panel * in.panel_bytes + k * kPanelWidth * size;
+  return in;
+}
+
+// body(panels, rows): every register tile's rows, panel group by panel group.
+template <class Body>
+HWY_INLINE void for_tiles(std::int64_t rows, Range panels, const Body& body) {
+  const std::int64_t blocks = (rows + kMaxRows - 1) / kMaxRows;
+  for (std::int64_t p = panels.begin; p < panels.end; p += kGroupPanels) {
+    const Range group{p, std::min<std::int64_t>(p + kGroupPanels, panels.end)};
+    for (std::int64_t b = 0; b < blocks; ++b) body(group, split(rows, blocks, b));
+  }
+}
+
+void gemm_panels(const GemmArgs& a) {
+  if (a.n.empty()) return;
+  const Range panels{a.n.begin / kPanelWidth, (a.n.end + kPanelWidth - 1) / kPanelWidth};
+  HWY_ALIGN float tile[kMaxRows * kGroupWidth];
+  for_tiles(a.rows, panels, [&](Range group, Range rows) HWY_ATTR {
+    TileInput in = at_weights(*a.w, group.begin, a.k.begin);
+    in.x = a.x.row(rows.begin);
+    in.ld = a.x.ld;
+    in.count = a.k.size();
+    chain_group(a.w->dtype, in, static_cast<int>(rows.size()), static_cast<int>(group.size()),
+                tile);
+    const std::int64_t first = std::max(a.n.begin, group.begin * kPanelWidth);
+    const std::int64_t last = std::min(a.n.end, group.end * kPanelWidth);
+    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+      const float* from =
+          tile + (r - rows.begin) * kGroupWidth + (first - group.begin * kPanelWidth);
+      float* to = a.y.row(r) + (first - a.n.begin);
+      if (a.bias == nullptr) {
+        std::copy_n(from, last - first, to);
+        continue;
+      }
+      const float* bias = a.bias + (first - a.n.begin);
+      for_lanes(last - first, [&](auto d, std::int64_t i) HWY_ATTR {
+        hn::StoreU(hn::Add(hn::LoadU(d, from + i), hn::LoadU(d, bias + i)), d, to + i);
+      });
+    }
+  });
+}
+
+struct TileShape {
+  int rows = 0;
+  int panels = 0;
+};
+
+constexpr int kTileFloats = kMaxRows * kGroupWidth;
+
+// The value of `node` (leaves counted from in's first input) into `tile`; the tiles behind it are
+// scratch, one for each level below.
+void sum_node(DType type, const TileInput& in, Range node, TileShape shape, float* tile) {
+  if (node.size() == 1) {
+    TileInput leaf = in;
+    leaf.x += node.begin * in.count;
+    leaf.w += node.begin * in.count * kPanelWidth * static_cast<std::int64_t>(size_of(type));
+    chain_group(type, leaf, shape.rows, shape.panels, tile);
+    return;
+  }
+  const std::int64_t middle = tree_split(node);
+  sum_node(type, in, {node.begin, middle}, shape, tile);
+  sum_node(type, in, {middle, node.end}, shape, tile + kTileFloats);
+  const Lanes16 d;
+  const int columns = shape.panels * static_cast<int>(kPanelWidth);
+  for (int r = 0; r < shape.rows; ++r) {
+    float* left = tile + r * kGroupWidth;
+    const float* right = left + kTileFloats;
+    for (int i = 0; i < columns; i += kLanes) {
+      hn::StoreU(hn::Add(hn::LoadU(d, left + i), hn::LoadU(d, right + i)), d, left + i);
+    }
+  }
+}
+
+void leaf_gemm_panels(const LeafGemmArgs& a) {
+  const std::int64_t n = a.w->n;
+  const std::int64_t first_leaf = a.nodes.front().begin;
+  std::int64_t widest = 1;
+  for (const Range& node : a.nodes) widest = std::max(widest, node.size());
+  const int levels = std::bit_width(static_cast<std::uint64_t>(widest)) + 1;
+  std::vector<float> tiles(static_cast<std::size_t>(levels) * kTileFloats);
+  for_tiles(a.rows, {0, (n + kPanelWidth - 1) / kPanelWidth}, [&](Range group, Range rows) {
+    TileInput in = at_weights(*a.w, group.begin, a.k.begin);
+    in.x = a.x.row(rows.begin);
+    in.ld = a.x.ld;
+    in.count = a.leaf_width;
+    const TileShape shape{static_cast<int>(rows.size()), static_cast<int>(group.size())};
+    const std::int64_t first = group.begin * kPanelWidth;
+    const std::int64_t last = std::min(n, group.end * kPanelWidth);
+    for (std::size_t i = 0; i < a.nodes.size(); ++i) {
+      const Range node{a.nodes[i].begin - first_leaf, a.nodes[i].end - first_leaf};
+      sum_node(a.w->dtype, in, node, shape, tiles.data());
+      float* y = a.y + (static_cast<std::int64_t>(i) * a.rows + rows.begin) * n + first;
+      for (int r = 0; r < shape.rows; ++r) {
+        std::copy_n(tiles.data() + r * kGroupWidth, last - first, y + r * n);
+      }
+    }
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pentafold::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pentafold::cpu {
+
+HWY_EXPORT(gemm_panels);
+HWY_EXPORT(leaf_gemm_panels);
+
+void gemm(const GemmArgs& args) {
+  CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
+  HWY_DYNAMIC_DISPATCH(gemm_panels)(args);
+}
+
+void leaf_gemm(const LeafGemmArgs& args) {
+  CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
+  if (args.nodes.empty()) return;
+  HWY_DYNAMIC_DISPATCH(leaf_gemm_panels)(args);
+}
+
+}  // namespace pentafold::cpu
+#endif  // HWY_ONCE

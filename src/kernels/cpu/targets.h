@@ -1,0 +1,8 @@
+// Which instruction sets the kernels are compiled for; include before any Highway header.
+//
+// Highway's SSE targets have no fused multiply-add and its scalable ones no fixed lane count: they
+// are left out, and CPUs of those kinds run the baseline (AVX2, AVX-512 and NEON remain).
+#pragma once
+
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)

@@ -1,0 +1,213 @@
+#include "kernels/reference/reference_device.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/canonical_math.h"
+#include "base/check.h"
+#include "base/reduction_tree.h"
+#include "kernels/kv_layout.h"
+
+namespace pentafold {
+namespace {
+
+float weight_at(const WeightMatrix& w, std::int64_t row, std::int64_t column) {
+  const std::byte* p = w.bytes.data() + (row * w.k + column) * size_of(w.dtype);
+  if (w.dtype == DType::F32) {
+    float value = 0.0F;
+    std::memcpy(&value, p, sizeof value);
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, p, sizeof bits);
+  return w.dtype == DType::BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+// One chain: the sum over columns k of w's row `row` times x[0 .. k.size()).
+float dot_chain(const float* x, const WeightMatrix& w, std::int64_t row, Range k) {
+  float acc = 0.0F;
+  for (std::int64_t i = k.begin; i < k.end; ++i) {
+    acc = std::fma(x[i - k.begin], weight_at(w, row, i), acc);
+  }
+  return acc;
+}
+
+float node_value(const LeafGemmArgs& a, Range node, std::int64_t r, std::int64_t output) {
+  if (node.size() == 1) {
+    const std::int64_t offset = (node.begin - a.nodes.front().begin) * a.leaf_width;
+    const std::int64_t begin = a.k.begin + offset;
+    return dot_chain(a.x.row(r) + offset, *a.w, output, {begin, begin + a.leaf_width});
+  }
+  const std::int64_t middle = tree_split(node);
+  const float left = node_value(a, {node.begin, middle}, r, output);
+  const float right = node_value(a, {middle, node.end}, r, output);
+  return left + right;
+}
+
+// What online softmax carries from one key block to the next.
+struct SoftmaxState {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0.0F;
+  std::vector<float> acc;
+};
+
+// Folds keys `keys` (absolute positions inside one block) into `state`.
+void fold_block(const AttentionArgs& a, const float* q, const float* k, const float* v, Range keys,
+                SoftmaxState& state) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  float score[kKvBlockTokens] = {};
+  float new_max = state.max;
+  for (std::int64_t t = keys.begin; t < keys.end; ++t) {
+    const std::int64_t j = t % kKvBlockTokens;
+    float acc = 0.0F;
+    for (std::int64_t d = 0; d < head_dim; ++d) {
+      acc = std::fma(q[d], k[d * kKvBlockTokens + j], acc);
+    }
+    score[j] = a.scale * acc;
+    new_max = std::max(new_max, score[j]);
+  }
+  const float c = canonical_exp(state.max - new_max);
+  state.sum = state.sum * c;
+  for (float& value : state.acc) value = value * c;
+  for (std::int64_t t = keys.begin; t < keys.end; ++t) {
+    const std::int64_t j = t % kKvBlockTokens;
+    const float p = canonical_exp(score[j] - new_max);
+    state.sum = state.sum + p;
+    for (std::int64_t d = 0; d < head_dim; ++d) {
+      state.acc[d] = std::fma(p, v[j * head_dim + d], state.acc[d]);
+    }
+  }
+  state.max = new_max;
+}
+
+void attend(const AttentionArgs& a, std::int64_t r, std::int64_t head) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  const Range keys = visible_keys(a.positions[r], a.window);
+  SoftmaxState state;
+  state.acc.assign(static_cast<std::size_t>(head_dim), 0.0F);
+  for (std::int64_t block = keys.begin / kKvBlockTokens; block * kKvBlockTokens < keys.end;
+       ++block) {
+    const Range whole{block * kKvBlockTokens, (block + 1) * kKvBlockTokens};
+    const Range seen{std::max(keys.begin, whole.begin), std::min(keys.end, whole.end)};
+    const std::int64_t tile = kv_tile_offset(a.cache, a.block_tables[r][block],
+                                             a.kv_of_q[static_cast<std::size_t>(head)]);
+    fold_block(a, a.q.row(r) + head * head_dim, a.cache.k + tile, a.cache.v + tile, seen, state);
+  }
+  float* out = a.out.row(r) + head * head_dim;
+  for (std::int64_t d = 0; d < head_dim; ++d) out[d] = state.acc[d] / state.sum;
+}
+
+class ReferenceDevice final : public Device {
+ public:
+  const char* name() const override { return "reference"; }
+
+  WeightMatrix pack(std::span<const std::byte> row_major, std::int64_t n, std::int64_t k,
+                    DType dtype) const override {
+    CHECK(row_major.size() == static_cast<std::size_t>(n * k) * size_of(dtype));
+    return {n, k, dtype, WeightLayout::RowMajor, {row_major.begin(), row_major.end()}};
+  }
+
+  void gemm(const GemmArgs& a) const override {
+    CHECK(a.w->layout == WeightLayout::RowMajor, "a matrix packed for another device");
+    for (std::int64_t r = 0; r < a.rows; ++r) {
+      for (std::int64_t j = 0; j < a.n.size(); ++j) {
+        const float chain = dot_chain(a.x.row(r), *a.w, a.n.begin + j, a.k);
+        a.y.row(r)[j] = a.bias != nullptr ? chain + a.bias[j] : chain;
+      }
+    }
+  }
+
+  void leaf_gemm(const LeafGemmArgs& a) const override {
+    CHECK(a.w->layout == WeightLayout::RowMajor, "a matrix packed for another device");
+    float* y = a.y;
+    for (const Range& node : a.nodes) {
+      for (std::int64_t r = 0; r < a.rows; ++r) {
+        for (std::int64_t j = 0; j < a.w->n; ++j) *y++ = node_value(a, node, r, j);
+      }
+    }
+  }
+
+  void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
+    constexpr std::int64_t kLanes = 16;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      float lane[kLanes] = {};
+      for (std::int64_t i = 0; i < width; ++i) {
+        const float value = x.row(r)[i];
+        lane[i % kLanes] = std::fma(value, value, lane[i % kLanes]);
+      }
+      for (std::int64_t half = kLanes / 2; half > 0; half /= 2) {
+        for (std::int64_t l = 0; l < half; ++l) lane[l] = lane[l] + lane[l + half];
+      }
+      sum[r] = lane[0];
+    }
+  }
+
+  void normalise(std::int64_t rows, std::int64_t width, ConstRows x, const float* sum,
+                 float denominator, float eps, const float* weight, Rows y) const override {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float inverse = 1.0F / std::sqrt(sum[r] / denominator + eps);
+      for (std::int64_t i = 0; i < width; ++i) y.row(r)[i] = (x.row(r)[i] * inverse) * weight[i];
+    }
+  }
+
+  void rope(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+            std::span<const std::int64_t> positions, const float* table, Rows x) const override {
+    const std::int64_t half = head_dim / 2;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float* cosine = table + positions[r] * head_dim;
+      const float* sine = cosine + half;
+      for (std::int64_t h = 0; h < heads; ++h) {
+        float* head = x.row(r) + h * head_dim;
+        for (std::int64_t i = 0; i < half; ++i) {
+          const float a = head[i];
+          const float b = head[i + half];
+          head[i] = std::fma(a, cosine[i], -(b * sine[i]));
+          head[i + half] = std::fma(b, cosine[i], a * sine[i]);
+        }
+      }
+    }
+  }
+
+  void kv_append(const KvAppendArgs& a) const override { append_keys_and_values(a); }
+
+  void attention(const AttentionArgs& a) const override {
+    for (std::int64_t r = 0; r < a.rows; ++r) {
+      for (std::int64_t h = 0; h < a.q_heads; ++h) attend(a, r, h);
+    }
+  }
+
+  void silu_mul(std::int64_t rows, std::int64_t width, ConstRows gate, ConstRows up,
+                Rows y) const override {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        y.row(r)[i] = canonical_silu(gate.row(r)[i]) * up.row(r)[i];
+      }
+    }
+  }
+
+  void add(std::int64_t rows, std::int64_t width, ConstRows x, Rows y) const override {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < width; ++i) y.row(r)[i] = y.row(r)[i] + x.row(r)[i];
+    }
+  }
+
+  void scaled_add(std::int64_t rows, std::int64_t width, const float* scale, ConstRows x,
+                  Rows y) const override {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        y.row(r)[i] = std::fma(scale[r], x.row(r)[i], y.row(r)[i]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_reference_device() {
+  return std::make_unique<ReferenceDevice>();
+}
+
+}  // namespace pentafold
