@@ -14,7 +14,6 @@
 namespace pentafold {
 namespace {
 
-constexpr std::size_t kMaxYamlBytes = 1000000;
 constexpr int kMaxYamlDepth = 32;
 constexpr std::size_t kLongestQuote = 60;
 
@@ -91,15 +90,16 @@ int yaml_line(const YAML::Node& node) {
   return line_of(node.Mark());
 }
 
-Result<YAML::Node> load_yaml(const std::string& text, const std::string& file) {
+Result<YAML::Node> load_yaml(const std::string& text, const std::string& file,
+                             std::size_t max_bytes) {
   const auto invalid = [&](std::string message, int line) {
     return make_error(ErrorCode::InvalidSpec, std::move(message), file, line);
   };
-  if (text.size() > kMaxYamlBytes) {
+  if (text.size() > max_bytes) {
     return invalid(
         fmt::format(
             "is {} bytes long, above the limit of {} for a YAML file; is it the right file?",
-            text.size(), kMaxYamlBytes),
+            text.size(), max_bytes),
         0);
   }
   try {

@@ -8,6 +8,7 @@
 // Held by spec/yaml_reader_test.cc and tests/fuzz/config_fuzz.cc.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -26,8 +27,11 @@ class Node;
 
 namespace pentafold {
 
-// One document of at most 1 MB, nested at most 32 deep. `file` names it in errors.
-Result<YAML::Node> load_yaml(const std::string& text, const std::string& file);
+inline constexpr std::size_t kMaxYamlBytes = 1'000'000;
+
+// One document of at most `max_bytes`, nested at most 32 deep. `file` names it in errors.
+Result<YAML::Node> load_yaml(const std::string& text, const std::string& file,
+                             std::size_t max_bytes = kMaxYamlBytes);
 
 // 1-based line of a node; 0 when it has none.
 int yaml_line(const YAML::Node& node);
