@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "plan/plan_settings.h"
 
@@ -26,12 +27,6 @@ Plan short_plan(const std::string& text) {
 std::string complaint(const std::string& yaml) {
   const auto plan = parse_plan(yaml, "p.yaml");
   EXPECT_FALSE(plan.ok()) << "accepted:\n" << yaml;
-  return plan.ok() ? "" : plan.error().to_string();
-}
-
-std::string short_complaint(const std::string& text) {
-  const auto plan = parse_plan_shorthand(text);
-  EXPECT_FALSE(plan.ok()) << "accepted: " << text;
   return plan.ok() ? "" : plan.error().to_string();
 }
 
@@ -156,58 +151,6 @@ TEST(PlanFile, DefaultEpFillsTheStageOrLeavesAProductThatCannotDivide) {
       EXPECT_EQ(divides ? stage.ep * stage.etp : dp, dp);
     }
   }
-}
-
-TEST(PlanShorthand, EveryKey) {
-  const Plan plan = short_plan(
-      "pp=2, dp=3,sp=2,tp=4,ep=12,etp=2,replicas=2,placement=spread,microbatches=2,chunk=64,"
-      "max_batch=9,kv_blocks=8,weights=f16,capacity_factor=0.5,overflow=drop,device_memory=80GB");
-  ASSERT_EQ(plan.stages.size(), 2U);
-  EXPECT_EQ(plan.stages[1].ranks(), 24);
-  EXPECT_EQ(plan.stages[1].etp, 2);
-  EXPECT_EQ(plan.stages[1].placement, PlacementStyle::Spread);
-  EXPECT_EQ(plan.world(), 96);
-  EXPECT_EQ(plan.prefill_chunk, 64);
-  EXPECT_EQ(plan.max_batch, 9);
-  EXPECT_EQ(plan.kv_blocks, 8);
-  EXPECT_EQ(plan.weight_dtype, DType::F16);
-  EXPECT_EQ(plan.capacity_factor, 0.5);
-  EXPECT_EQ(plan.device_memory_bytes, 80'000'000'000);
-}
-
-TEST(PlanShorthand, InfersDpOnlyWhereTheQuotientIsWhole) {
-  for (std::int64_t tp = 1; tp <= 8; ++tp) {
-    for (std::int64_t ep = 1; ep <= 16; ++ep) {
-      const Plan plan = short_plan("tp=" + std::to_string(tp) + ",ep=" + std::to_string(ep));
-      EXPECT_EQ(plan.stages[0].dp, ep % tp == 0 ? ep / tp : 1) << tp << " " << ep;
-    }
-  }
-  EXPECT_EQ(short_plan("tp=2,ep=4,dp=1").stages[0].dp, 1);
-  EXPECT_EQ(short_plan("sp=2,tp=2,ep=4,etp=2").stages[0].dp, 2);
-  EXPECT_EQ(short_plan("tp=2").stages[0].ep, 2);
-}
-
-TEST(PlanShorthand, RefusesWithASentence) {
-  expect_says(short_complaint("tp"), {"--plan: ", "key=value"});
-  expect_says(short_complaint(""), {"key=value"});
-  expect_says(short_complaint("tp=2,,ep=4"), {"key=value"});
-  expect_says(short_complaint("tpp=2"), {"unknown key", "did you mean \"tp\"?"});
-  expect_says(short_complaint("microbatch=2"), {"did you mean \"microbatches\"?"});
-  expect_says(short_complaint("tp=0"), {"outside 1 to 4096"});
-  expect_says(short_complaint("tp=-2"), {"outside 1 to 4096"});
-  expect_says(short_complaint("tp=4097"), {"outside 1 to 4096"});
-  expect_says(short_complaint("tp=99999999999999999999"), {"outside 1 to 4096"});
-  expect_says(short_complaint("tp=2x"), {"whole number"});
-  expect_says(short_complaint("tp="), {"whole number"});
-  expect_says(short_complaint("tp=2,tp=2"), {"appears twice"});
-  expect_says(short_complaint("chunk=2,prefill_chunk=2"), {"appears twice"});
-  expect_says(short_complaint("placement=explicit"), {"plan file"});
-  expect_says(short_complaint("placement=spred"), {"did you mean \"spread\"?"});
-  expect_says(short_complaint("capacity_factor=nan"), {"above 0"});
-  expect_says(short_complaint("device_memory=0GB"), {"outside"});
-  expect_says(short_complaint("ep=4096,etp=4096"), {"65536"});
-  expect_says(short_complaint("dp=4096,sp=4096,tp=4096,pp=1024,replicas=65536"), {"65536"});
-  expect_says(short_complaint(std::string(5000, 'a')), {"above the limit"});
 }
 
 TEST(PlanFile, ByteSizes) {
@@ -354,6 +297,25 @@ TEST(PlanFile, ReadsFromDisk) {
   EXPECT_EQ(read_plan(testing::TempDir()).error().code, ErrorCode::Io);
 }
 
+TEST(PlanFile, TheExamplesOfTheDocumentAreRead) {
+  std::ifstream stream(PENTAFOLD_SOURCE_DIR "/docs/plan-format.md");
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  const std::string open = "```yaml\n";
+  int examples = 0;
+  for (std::size_t at = text.find(open); at != std::string::npos; at = text.find(open, at)) {
+    at += open.size();
+    parsed(text.substr(at, text.find("```", at) - at));
+    ++examples;
+  }
+  EXPECT_EQ(examples, 2);
+  for (const DegreeKey& key : kDegreeKeys) {
+    EXPECT_NE(text.find("`" + std::string(key.name) + "`"), std::string::npos) << key.name;
+  }
+  for (const IntegerKey& key : kIntegerKeys) {
+    EXPECT_NE(text.find("| `" + std::string(key.name) + "` |"), std::string::npos) << key.name;
+  }
+}
+
 TEST(PlanFile, RoundTripsEveryPairOfMeshes) {
   for (std::int64_t dp : {1, 2, 3}) {
     for (std::int64_t tp : {1, 2}) {
@@ -375,66 +337,6 @@ TEST(PlanFile, RoundTripsEveryPairOfMeshes) {
       }
     }
   }
-}
-
-TEST(ResolveLayers, SplitsEvenlyWithTheEarlierStagesFirst) {
-  for (std::int64_t pp = 1; pp <= 9; ++pp) {
-    for (std::int64_t layers = pp; layers <= 40; ++layers) {
-      Plan plan = short_plan("pp=" + std::to_string(pp));
-      ASSERT_TRUE(resolve_layers(plan, layers).ok());
-      std::int64_t sum = 0;
-      for (const StagePlan& stage : plan.stages) sum += stage.layers;
-      EXPECT_EQ(sum, layers);
-      for (std::size_t i = 1; i < plan.stages.size(); ++i) {
-        EXPECT_LE(plan.stages[i].layers, plan.stages[i - 1].layers);
-      }
-      EXPECT_LE(plan.stages.front().layers - plan.stages.back().layers, 1);
-      EXPECT_TRUE(resolve_layers(plan, layers).ok()) << "a second time changes nothing";
-    }
-  }
-}
-
-TEST(ResolveLayers, RefusesWhatDoesNotAddUp) {
-  Plan plan = short_plan("pp=4");
-  const Status few = resolve_layers(plan, 3);
-  ASSERT_FALSE(few.ok());
-  EXPECT_EQ(few.error().code, ErrorCode::InfeasiblePlan);
-  expect_says(few.error().to_string(), {"3 layers", "4 stages"});
-  Plan given = parsed("stages:\n  - {layers: 2}\n  - {layers: 3}\n");
-  EXPECT_TRUE(resolve_layers(given, 5).ok());
-  const Status wrong = resolve_layers(given, 6);
-  ASSERT_FALSE(wrong.ok());
-  expect_says(wrong.error().to_string(), {"plans/some.yaml:2: ", "5 layers", "has 6"});
-}
-
-TEST(Plan, DescribeNamesEveryDegree) {
-  EXPECT_EQ(describe(short_plan("pp=4,dp=16,sp=2,tp=2,ep=64,replicas=4")),
-            "pp4 dp16 sp2 tp2 ep64 etp1 x4");
-  EXPECT_EQ(describe(short_plan("tp=2,ep=4,placement=spread")), "pp1 dp2 sp1 tp2 ep4 etp1 spread");
-  EXPECT_EQ(describe(parsed("stages: [{layers: 1, tp: 2, repeat: 2}, {layers: 3}]")),
-            "pp3 2*(dp1 sp1 tp2 ep2 etp1) + 1*(dp1 sp1 tp1 ep1 etp1)");
-}
-
-TEST(Plan, OneRankPlanKeepsTheWorkAndDropsTheSpread) {
-  Plan plan = short_plan(
-      "pp=2,tp=2,ep=4,replicas=2,microbatches=2,chunk=8,kv_blocks=3,weights=f32,"
-      "capacity_factor=2,overflow=next_best,device_memory=1GB");
-  plan.model = "m";
-  plan.requests.requests = 3;
-  const Plan one = one_rank_plan(plan, 7);
-  EXPECT_EQ(one.world(), 1);
-  ASSERT_EQ(one.stages.size(), 1U);
-  EXPECT_EQ(one.stages[0].layers, 7);
-  EXPECT_EQ(one.stages[0].ep * one.stages[0].etp, 1);
-  EXPECT_EQ(one.microbatches, 1);
-  EXPECT_EQ(one.kv_blocks, 0);
-  EXPECT_EQ(one.device_memory_bytes, 0);
-  EXPECT_EQ(one.prefill_chunk, 8);
-  EXPECT_EQ(one.weight_dtype, DType::F32);
-  EXPECT_EQ(one.capacity_factor, 2.0);
-  EXPECT_EQ(one.overflow, OverflowPolicy::NextBest);
-  EXPECT_EQ(one.model, "m");
-  EXPECT_EQ(one.requests.requests, 3);
 }
 
 }  // namespace
