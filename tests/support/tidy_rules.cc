@@ -94,7 +94,8 @@ std::vector<std::string> quoted_words(const std::string& line) {
 bool names_path(const std::string& word) {
   static const std::regex kRooted(R"((src|tests|docs|bench|specs|models|scripts|\.ci)/[\w./-]+)");
   static const std::regex kInclude(
-      R"((base|spec|plan|policy|planner|predict|report|comm|kernels|verify|execute|export|serve|cli))"
+      R"((base|spec|plan|policy|planner|predict|report|comm|kernels|verify|execute|)"
+      R"(export|serve|cli))"
       R"(/[\w/-]+\.(h|cc|cu))");
   return std::regex_match(word, kRooted) || std::regex_match(word, kInclude);
 }
