@@ -149,6 +149,8 @@ TEST(TidyRules, Comments) {
 TEST(TidyRules, Headers) {
   expect_none(check_header({"a.h", "// What.\n//\n// More.\n\n#pragma once\n"}));
   expect_none(check_header({"a.cc", "int x;\n"}));
+  expect_none(check_header({"a-inl.h", "// What.\n#if defined(A) == defined(B)\n"}));
+  expect_one(check_header({"a-inl.h", "#if defined(A) == defined(B)\n"}), "a-inl.h:1", "comment");
   expect_one(check_header({"a.h", "#pragma once\n"}), "a.h:1", "comment");
   expect_one(check_header({"a.h", "// What.\n#include <x>\n#pragma once\n"}), "a.h:1", "pragma");
   expect_one(check_header({"a.h", "// What.\n"}), "a.h:1", "pragma");
