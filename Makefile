@@ -1,0 +1,51 @@
+# A fresh Debian 12 with git, make, and root or sudo is enough: every target sets up what it needs.
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 20
+# Test binaries (rooms of src/ or folders of tests/) that run under a sanitizer.
+ASAN_TESTS ?= base spec plan serve
+TSAN_TESTS ?= comm equivalence
+TSAN_FILTER ?= *
+export JOBS FUZZ_SECONDS
+
+.PHONY: help setup build demo test lint format asan tsan fuzz clean
+help:
+	@echo "make demo   run the shipped model on four ranks and on one, and compare the bits"
+	@echo "make build  build/release/pentafold"
+	@echo "make test   all tests"
+	@echo "make lint   clang-format and clang-tidy    make format  let clang-format have its way"
+	@echo "make asan   make tsan   make fuzz          selected tests under sanitizers; fuzz targets"
+	@echo "make setup  install packages.txt           make clean   remove build/"
+
+setup:
+	@scripts/setup
+
+build: setup
+	cmake --preset release >/dev/null
+	cmake --build --preset release -j $(JOBS) --target pentafold
+
+demo: build
+	@scripts/demo.sh
+
+test: setup
+	cmake --preset release >/dev/null
+	cmake --build --preset release -j $(JOBS)
+	ctest --test-dir build/release -j $(JOBS) --output-on-failure
+
+lint: setup
+	cmake --preset release >/dev/null
+	@scripts/lint
+
+format: setup
+	git ls-files '*.h' '*.cc' '*.cu' '*.cuh' | xargs clang-format-19 -i
+
+asan: setup
+	@scripts/sanitize asan $(ASAN_TESTS)
+
+tsan: setup
+	@FILTER='$(TSAN_FILTER)' scripts/sanitize tsan $(TSAN_TESTS)
+
+fuzz: setup
+	@scripts/fuzz
+
+clean:
+	rm -rf build

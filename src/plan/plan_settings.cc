@@ -1,0 +1,177 @@
+#include "plan/plan_settings.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <span>
+
+#include "base/nearest.h"
+
+namespace pentafold {
+namespace {
+
+constexpr std::size_t kLongestQuote = 60;
+
+// Values appear in messages; hostile ones may be long or hold control characters.
+std::string quote(std::string_view value) {
+  std::string out = "\"";
+  for (const char c : value.substr(0, kLongestQuote)) {
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
+  }
+  return out + (value.size() > kLongestQuote ? "...\"" : "\"");
+}
+
+Error refused(std::string message) {
+  return make_error(ErrorCode::InvalidSpec, std::move(message));
+}
+
+Result<std::size_t> parse_word(std::string_view key, const std::string& text,
+                               std::span<const std::string_view> words) {
+  const auto found = std::ranges::find(words, text);
+  if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
+  const std::string meant = nearest(text, words);
+  if (!meant.empty()) {
+    return refused(
+        fmt::format("{} does not know {}; did you mean \"{}\"?", key, quote(text), meant));
+  }
+  return refused(
+      fmt::format("{} must be one of {}, not {}", key, fmt::join(words, ", "), quote(text)));
+}
+
+// The whole of `text` as a finite number.
+std::optional<double> to_number(std::string_view text) {
+  double value = 0.0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  if (!std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+struct ByteUnit {
+  std::string_view name;
+  double bytes;
+};
+constexpr std::array<ByteUnit, 11> kByteUnits = {{{"", 1.0},
+                                                  {"B", 1.0},
+                                                  {"kB", 1e3},
+                                                  {"KB", 1e3},
+                                                  {"MB", 1e6},
+                                                  {"GB", 1e9},
+                                                  {"TB", 1e12},
+                                                  {"KiB", 0x1p10},
+                                                  {"MiB", 0x1p20},
+                                                  {"GiB", 0x1p30},
+                                                  {"TiB", 0x1p40}}};
+
+}  // namespace
+
+StageSettings overlay(const StageSettings& own, const StageSettings& defaults) {
+  StageSettings out = own;
+  for (const DegreeKey& key : kDegreeKeys) {
+    if (!(out.*key.field)) out.*key.field = defaults.*key.field;
+  }
+  if (!out.placement) out.placement = defaults.placement;
+  return out;
+}
+
+StagePlan make_stage(const StageSettings& settings) {
+  StagePlan stage;
+  stage.dp = settings.dp.value_or(1);
+  stage.sp = settings.sp.value_or(1);
+  stage.tp = settings.tp.value_or(1);
+  stage.etp = settings.etp.value_or(1);
+  stage.ep = settings.ep.value_or(std::max<std::int64_t>(1, stage.ranks() / stage.etp));
+  stage.placement = settings.placement.value_or(PlacementStyle::Blocked);
+  return stage;
+}
+
+Result<PlacementStyle> parse_placement(const std::string& text) {
+  static constexpr std::array<std::string_view, 3> kWords = {"blocked", "spread", "explicit"};
+  static constexpr std::array<PlacementStyle, 3> kStyles = {
+      PlacementStyle::Blocked, PlacementStyle::Spread, PlacementStyle::Explicit};
+  PF_ASSIGN(const std::size_t index, parse_word("placement", text, kWords));
+  return kStyles[index];
+}
+
+Result<OverflowPolicy> parse_overflow(const std::string& text) {
+  static constexpr std::array<std::string_view, 2> kWords = {"drop", "next_best"};
+  PF_ASSIGN(const std::size_t index, parse_word("overflow", text, kWords));
+  return index == 0 ? OverflowPolicy::Drop : OverflowPolicy::NextBest;
+}
+
+Result<std::optional<DType>> parse_weights(const std::string& text) {
+  static constexpr std::array<std::string_view, 4> kWords = {"as_stored", "bf16", "f16", "f32"};
+  static constexpr std::array<std::optional<DType>, 4> kTypes = {std::nullopt, DType::BF16,
+                                                                 DType::F16, DType::F32};
+  PF_ASSIGN(const std::size_t index, parse_word("weights", text, kWords));
+  return kTypes[index];
+}
+
+Result<std::int64_t> parse_byte_size(const std::string& text) {
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::size_t unit_begin = std::min(text.find_first_not_of(' ', digits), text.size());
+  const auto value = to_number(std::string_view(text).substr(0, digits));
+  const auto unit =
+      std::ranges::find(kByteUnits, std::string_view(text).substr(unit_begin), &ByteUnit::name);
+  if (!value || unit == kByteUnits.end()) {
+    return refused(fmt::format(
+        "device_memory must be a size such as 64GB, 64GiB or 68719476736 (bytes), not {}",
+        quote(text)));
+  }
+  const double bytes = *value * unit->bytes;
+  if (bytes < 1.0 || bytes > static_cast<double>(kMaxDeviceMemory)) {
+    return refused(fmt::format("device_memory = {} is outside 1 byte to 1 EiB", quote(text)));
+  }
+  return static_cast<std::int64_t>(bytes);
+}
+
+Result<std::int64_t> parse_integer(std::string_view key, const std::string& text, std::int64_t low,
+                                   std::int64_t high) {
+  std::int64_t value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = end == text.data() + text.size() && !text.empty();
+  if (!whole || status == std::errc::invalid_argument) {
+    return refused(fmt::format("{} must be a whole number, not {}", key, quote(text)));
+  }
+  if (status != std::errc{} || value < low || value > high) {
+    return refused(fmt::format("{} = {} is outside {} to {}", key, quote(text), low, high));
+  }
+  return value;
+}
+
+Result<double> parse_capacity_factor(const std::string& text) {
+  const auto value = to_number(text);
+  if (!value || *value <= 0.0 || *value > kMaxCapacityFactor) {
+    return refused(fmt::format(
+        "capacity_factor must be a number above 0 and up to {}, not {}; leave it out for dropless",
+        kMaxCapacityFactor, quote(text)));
+  }
+  return *value;
+}
+
+Status check_extent(const Plan& plan) {
+  const auto stages = static_cast<std::int64_t>(plan.stages.size());
+  if (stages == 0 || stages > kMaxStages) {
+    return make_error(ErrorCode::InvalidSpec,
+                      fmt::format("the plan has {} stages; give 1 to {}", stages, kMaxStages),
+                      plan.file);
+  }
+  // Summed with a stop: dp * sp * tp * stages * replicas of the largest degrees would overflow.
+  std::int64_t ranks = 0;
+  for (const StagePlan& stage : plan.stages) {
+    ranks += stage.ranks();  // at most 2^36 each, by kMaxDegree
+    if (ranks * plan.replicas > kMaxWorld) {
+      return make_error(ErrorCode::InvalidSpec,
+                        fmt::format("the plan needs more than {} ranks (this stage alone has {}, "
+                                    "times {} replicas); use smaller degrees",
+                                    kMaxWorld, stage.ranks(), plan.replicas),
+                        plan.file, stage.line);
+    }
+  }
+  return ok_status();
+}
+
+}  // namespace pentafold
