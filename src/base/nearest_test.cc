@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/quote.h"
+
 namespace pentafold {
 namespace {
 
@@ -47,6 +49,12 @@ TEST(Nearest, FindsTheKeyMeant) {
   EXPECT_EQ(nearest("", known), "");
   EXPECT_EQ(nearest(std::string(100000, 'x'), known), "");
   EXPECT_EQ(nearest("anything", {}), "");
+}
+
+TEST(Quote, IsShortAndPrintable) {
+  EXPECT_EQ(quote_text("heads"), "\"heads\"");
+  EXPECT_EQ(quote_text("a\x1b[2J\n\xff"), "\"a?[2J??\"");
+  EXPECT_EQ(quote_text(std::string(81, 'x')), "\"" + std::string(80, 'x') + "...\"");
 }
 
 }  // namespace

@@ -10,24 +10,15 @@
 #include <sstream>
 
 #include "base/nearest.h"
+#include "base/quote.h"
 
 namespace pentafold {
 namespace {
 
 constexpr int kMaxYamlDepth = 32;
-constexpr std::size_t kLongestQuote = 60;
 
 int line_of(const YAML::Mark& mark) {
   return mark.line < 0 ? 0 : mark.line + 1;
-}
-
-// Values appear in messages; hostile ones may be long or hold control characters.
-std::string quote(std::string_view value) {
-  std::string out = "\"";
-  for (const char c : value.substr(0, kLongestQuote)) {
-    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  }
-  return out + (value.size() > kLongestQuote ? "...\"" : "\"");
 }
 
 // Thrown through yaml-cpp by the pre-scan, and caught in load_yaml.
@@ -137,8 +128,8 @@ Result<YamlMap> YamlMap::of(const YAML::Node& node, const std::string& file) {
         out.entries_.try_emplace(key, Entry{std::make_shared<YAML::Node>(item.second), line});
     if (!fresh) {
       return make_error(ErrorCode::InvalidSpec,
-                        fmt::format("key {} appears twice (first in line {}); keep one", quote(key),
-                                    place->second.line),
+                        fmt::format("key {} appears twice (first in line {}); keep one",
+                                    quote_text(key), place->second.line),
                         file, line);
     }
   }
@@ -167,7 +158,7 @@ Error YamlMap::error_at(std::string_view key, std::string message) const {
 Result<std::string> YamlMap::scalar(std::string_view key, std::string_view wanted) const {
   const auto it = entries_.find(key);
   if (it == entries_.end()) {
-    return error_at(key, fmt::format("key {} is missing; add it with {}", quote(key), wanted));
+    return error_at(key, fmt::format("key {} is missing; add it with {}", quote_text(key), wanted));
   }
   if (!it->second.value->IsScalar()) {
     return error_at(key,
@@ -184,7 +175,7 @@ Result<std::int64_t> YamlMap::integer(std::string_view key,
   std::int64_t value = 0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (status != std::errc{} || end != text.data() + text.size()) {
-    return error_at(key, fmt::format("{} must be a whole number, not {}", key, quote(text)));
+    return error_at(key, fmt::format("{} must be a whole number, not {}", key, quote_text(text)));
   }
   if (value < min || value > max) {
     return error_at(key,
@@ -202,7 +193,7 @@ Result<double> YamlMap::number(std::string_view key, std::optional<double> defau
   double value = 0.0;
   const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (status != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) {
-    return error_at(key, fmt::format("{} must be a number, not {}", key, quote(text)));
+    return error_at(key, fmt::format("{} must be a number, not {}", key, quote_text(text)));
   }
   if (value < min || value > max) {
     return error_at(key,
@@ -218,7 +209,7 @@ Result<bool> YamlMap::boolean(std::string_view key, std::optional<bool> default_
   PF_ASSIGN(const std::string text, scalar(key, "true or false"));
   if (text == "true") return true;
   if (text == "false") return false;
-  return error_at(key, fmt::format("{} must be true or false, not {}", key, quote(text)));
+  return error_at(key, fmt::format("{} must be true or false, not {}", key, quote_text(text)));
 }
 
 Result<std::string> YamlMap::text(std::string_view key,
@@ -235,7 +226,7 @@ Result<std::size_t> YamlMap::choice(std::string_view key, std::span<const std::s
   for (std::size_t i = 0; i < choices.size(); ++i) {
     if (choices[i] == text) return i;
   }
-  return error_at(key, fmt::format("{} must be {}, not {}", key, wanted, quote(text)));
+  return error_at(key, fmt::format("{} must be {}, not {}", key, wanted, quote_text(text)));
 }
 
 Result<std::vector<std::int64_t>> YamlMap::integers(std::string_view key, std::int64_t min,
@@ -255,8 +246,8 @@ Result<std::vector<std::int64_t>> YamlMap::integers(std::string_view key, std::i
     if (status != std::errc{} || end != text.data() + text.size()) {
       return make_error(
           ErrorCode::InvalidSpec,
-          fmt::format("{} must be a list of whole numbers, but holds {}", key, quote(text)), file_,
-          yaml_line(item));
+          fmt::format("{} must be a list of whole numbers, but holds {}", key, quote_text(text)),
+          file_, yaml_line(item));
     }
     if (value < min || value > max) {
       return make_error(ErrorCode::InvalidSpec,
@@ -271,7 +262,7 @@ Result<std::vector<std::int64_t>> YamlMap::integers(std::string_view key, std::i
 Result<YAML::Node> YamlMap::node(std::string_view key) const {
   const auto it = entries_.find(key);
   if (it == entries_.end())
-    return error_at(key, fmt::format("key {} is missing; add it", quote(key)));
+    return error_at(key, fmt::format("key {} is missing; add it", quote_text(key)));
   return YAML::Node(*it->second.value);
 }
 
@@ -301,10 +292,10 @@ Status YamlMap::refuse_unknown(std::span<const std::string_view> known) const {
   }
   if (worst == nullptr) return ok_status();
   const std::string meant = nearest(*worst, known);
-  return error_at(*worst, meant.empty() ? fmt::format("unknown key {}; known are {}", quote(*worst),
-                                                      fmt::join(known, ", "))
+  return error_at(*worst, meant.empty() ? fmt::format("unknown key {}; known are {}",
+                                                      quote_text(*worst), fmt::join(known, ", "))
                                         : fmt::format("unknown key {}; did you mean \"{}\"?",
-                                                      quote(*worst), meant));
+                                                      quote_text(*worst), meant));
 }
 
 }  // namespace pentafold
