@@ -308,6 +308,12 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   return report;
 }
 
+void Engine::set_limits(const SchedulerLimits& limits) {
+  CHECK(limits.groups == state_->limits.groups &&
+        limits.blocks_per_group == state_->limits.blocks_per_group);
+  state_->limits = limits;
+}
+
 std::int64_t blocks_needed(const Plan& plan, const std::vector<Request>& requests) {
   const std::int64_t groups = scheduler_limits(plan, 0).groups;
   std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> by_group;  // (replica, group)
