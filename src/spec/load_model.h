@@ -14,7 +14,7 @@ namespace pentafold {
 
 struct ModelInput {
   ModelSpec model;
-  std::string path;           // as given
+  std::string path;            // as given
   std::string checkpoint_dir;  // empty: no checkpoint (synthetic, or config only)
 };
 
@@ -23,8 +23,8 @@ Result<ModelInput> load_model(const std::string& path);
 // Hugging Face config.json. What is not supported is refused by name with the list of what is.
 Result<ModelSpec> parse_hf_config(const std::string& json_text, const std::string& file);
 
-// Shape spec (YAML): see docs/plan-format.md. `first_line` offsets error lines for text that is
-// embedded in another file.
+// Shape spec (YAML): dimensions and a seed, for synthetic weights. Unknown keys are refused, with
+// the nearest known one.
 Result<ModelSpec> parse_shape_spec(const std::string& yaml_text, const std::string& file);
 
 }  // namespace pentafold

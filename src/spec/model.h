@@ -1,8 +1,8 @@
 // ModelSpec: everything the rest of Pentafold knows about a model, and the numbers that follow from
 // it alone.
 //
-// One value for all families: Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, Llama, Qwen3 (spec/hf_config.h
-// reads a Hugging Face config.json) and synthetic shapes (spec/shape_spec.h reads YAML). Only what
+// One value for all families: Mixtral, Qwen2-MoE, Qwen3-MoE, OLMoE, Llama, Qwen3 (spec/hf_config.cc
+// reads a Hugging Face config.json) and synthetic shapes (spec/shape_spec.cc reads YAML). Only what
 // changes arithmetic is here; names of tensors in a checkpoint are in spec/tensors.h.
 // Source of the families' arithmetic: the models' public reference implementations.
 // Cost: a plain value; counts are O(layers). Held by spec/model_test.cc.
@@ -111,12 +111,13 @@ struct ModelSpec {
 Status validate(const ModelSpec& model, const std::string& file);
 
 struct ParamCounts {
-  std::int64_t total = 0;   // every stored parameter once (tied embeddings once)
-  std::int64_t active = 0;  // read for one token: top_k of the experts, all else; embeddings included
+  std::int64_t total = 0;  // every stored parameter once (tied embeddings once)
+  std::int64_t active =
+      0;  // read for one token: top_k of the experts, all else; embeddings included
 };
 ParamCounts count_params(const ModelSpec& model);
 
-// One sentence if declared_total_params is off by more than 1 %: "declares 10 B parameters, its
+// One sentence if declared_total_params is off by more than 1 %: "declares 10.0 B parameters, its
 // dimensions give 417 M (24.0x less)".
 std::optional<std::string> declaration_contradiction(const ModelSpec& model);
 

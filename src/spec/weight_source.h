@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 
 #include "base/dtype.h"
 #include "base/result.h"
@@ -20,6 +21,7 @@
 namespace pentafold {
 
 class Checkpoint;  // spec/checkpoint.h: mmapped safetensors files of one directory
+struct StoredTensor;
 
 class WeightSource {
  public:
@@ -35,9 +37,13 @@ class WeightSource {
   void read(TensorId id, Range rows, Range cols, std::span<std::byte> out) const;
 
  private:
+  using StoredTensors = std::unordered_map<TensorId, const StoredTensor*>;
   WeightSource() = default;
+  const StoredTensor& stored(TensorId id) const;
+
   ModelSpec model_;
   std::shared_ptr<const Checkpoint> checkpoint_;  // null: synthetic
+  std::shared_ptr<const StoredTensors> stored_;   // borrows from checkpoint_; null: synthetic
 };
 
 }  // namespace pentafold
