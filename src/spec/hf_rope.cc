@@ -55,6 +55,9 @@ Status read_scaling(const JsonMap& config, const JsonMap& rope, std::int64_t max
                     RopeSpec& out) {
   PF_ASSIGN(const std::string old_key, rope.text("type", "default"));
   PF_ASSIGN(const std::string kind, rope.text("rope_type", old_key));
+  if (rope.has("factor") && !rope.has("type") && !rope.has("rope_type")) {
+    return rope.invalid("rope_type", "is missing beside a factor; say which scaling it is for");
+  }
   if (kind == "default") return ok_status();
   if (kind == "linear") {
     out.scaling = RopeScaling::Linear;
