@@ -49,8 +49,7 @@ std::size_t leading_space_length(std::string_view text) {
 }  // namespace
 
 bool is_word_character(char32_t character) {
-  static const Regex kWord =
-      Regex::from_pcre2("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]");
+  static const Regex kWord = Regex::from_trusted("[\\w\\x{200C}\\x{200D}]");
   std::string text;
   append_utf8(text, character);
   RegexScratch scratch;

@@ -11,14 +11,11 @@ constexpr std::size_t kLongestInsertion = 256;  // bytes that a step may put in
 constexpr std::int64_t kMostStripped = 1024;    // characters a decoder may cut at one end
 constexpr std::size_t kMostTokenGrowth = 4096;  // product over a decoder's Replace steps
 constexpr std::string_view kDigits = "\\p{N}";
-constexpr std::string_view kSpaces = "\\p{wspace}";
+constexpr std::string_view kSpaces = "\\s";
 constexpr std::string_view kPunctuation = "[!-/:-@\\[-`{-~\\p{P}]";
-constexpr std::string_view kWordsAndSigns =
-    "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]+|"
-    "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}\\p{wspace}]+";
+constexpr std::string_view kWordsAndSigns = "[\\w\\x{200C}\\x{200D}]+|[^\\w\\s\\x{200C}\\x{200D}]+";
 constexpr std::string_view kGpt2Words =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{wspace}\\p{L}\\p{N}]+|"
-    "\\p{wspace}+(?!\\P{wspace})|\\p{wspace}+";
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
 Status within(const JsonNode& node, std::size_t steps) {
   if (steps <= kMostSteps) return ok_status();
@@ -55,7 +52,7 @@ Result<SplitBehavior> read_behavior(const JsonNode& node, const std::string& fal
 }
 
 SplitText split_by(std::string_view pattern, SplitBehavior behavior, bool invert = false) {
-  return {Regex::from_pcre2(pattern), behavior, invert};
+  return {Regex::from_trusted(pattern), behavior, invert};
 }
 
 Result<std::string> read_one_character(const JsonNode& node, const std::string& key) {

@@ -120,8 +120,8 @@ Result<Regex> Regex::from_literal(std::string_view text) {
   return compile(pattern, text);
 }
 
-Regex Regex::from_pcre2(std::string_view pattern) {
-  Result<Regex> regex = compile(std::string(pattern), pattern);
+Regex Regex::from_trusted(std::string_view pattern) {
+  Result<Regex> regex = from_ruby(pattern);
   CHECK(regex.ok(), "a built-in pattern must compile");
   return std::move(regex).value();
 }

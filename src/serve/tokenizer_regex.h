@@ -45,7 +45,7 @@ class Regex {  // immutable, cheap to copy, thread-safe
  public:
   static Result<Regex> from_ruby(std::string_view pattern);
   static Result<Regex> from_literal(std::string_view text);
-  static Regex from_pcre2(std::string_view pattern);  // a pattern of ours; CHECKs that it compiles
+  static Regex from_trusted(std::string_view pattern);  // from_ruby of a constant; must compile
 
   // Cuts `text` (valid UTF-8) into matches and what lies between, in order and without gaps. Empty
   // matches appear as empty spans, except right behind another match. Appends to `out`.

@@ -4,11 +4,15 @@
 #include <string_view>
 
 #include "serve/tokenizer_regex.h"
+#include "serve/tokenizer_unicode.h"
 
 namespace pentafold {
 namespace {
 
-constexpr std::string_view kWordMembers = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+std::string word_members() {
+  return "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" + recent_characters("L") + recent_characters("M") +
+         recent_characters("Nd");
+}
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -64,7 +68,7 @@ class Translator {
 
   Status escape(bool in_class);
   Status lettered_escape(char c, bool in_class);
-  Status property();
+  Status property(bool in_class);
   Status code_point();
   Status char_class();
   Status group();
@@ -90,8 +94,8 @@ Status Translator::escape(bool in_class) {
 }
 
 Status Translator::lettered_escape(char c, bool in_class) {
-  const std::string word = in_class ? std::string(kWordMembers) : fmt::format("[{}]", kWordMembers);
-  const std::string no_word = fmt::format("[^{}]", kWordMembers);
+  const std::string word = in_class ? word_members() : fmt::format("[{}]", word_members());
+  const std::string no_word = fmt::format("[^{}]", word_members());
   switch (c) {
     case 's':
       replace(2, "\\p{wspace}");
@@ -124,7 +128,7 @@ Status Translator::lettered_escape(char c, bool in_class) {
       return ok_status();
     case 'p':
     case 'P':
-      return property();
+      return property(in_class);
     case 'x':
     case 'u':
       return code_point();
@@ -159,26 +163,32 @@ Status Translator::lettered_escape(char c, bool in_class) {
 
 // Names of one or two letters are general categories in both. A longer name may be a script, which
 // PCRE2 alone would widen to its script extensions unless told otherwise.
-Status Translator::property() {
+Status Translator::property(bool in_class) {
   const std::size_t close = in_.find('}', at_);
   if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || close == std::string_view::npos) {
     return refuse(in_.substr(at_, 2), "write the property in braces");
   }
-  const std::string_view opening = in_.substr(at_, 3);
+  const bool capital = in_[at_ + 1] == 'P';
   std::string_view name = in_.substr(at_ + 3, close - at_ - 3);
-  const bool negated = !name.empty() && name.front() == '^';
-  if (negated) name.remove_prefix(1);
+  const bool caret = !name.empty() && name.front() == '^';
+  if (caret) name.remove_prefix(1);
   for (const char c : name) {
-    if (!is_letter(c) && c != '_' && c != ' ') return refuse(name, "not a property name");
+    if (!is_letter(c) && c != '_' && c != ' ' && c != '&') return refuse(name, "no such property");
   }
   at_ = close + 1;
-  out_ += opening;
-  if (negated) out_ += '^';
+  const bool negated = capital != caret;
   const std::string script = fmt::format("sc:{}", name);
   // Asking the compiler is cheaper than a table of scripts: it refuses "sc:" before anything else.
   const bool is_script = name.size() > 2 && compiles_in_pcre2(fmt::format("\\p{{{}}}", script));
-  out_ += is_script ? script : std::string(name);
-  out_ += '}';
+  const std::string recent = name.size() > 2 ? "" : recent_characters(name);
+  const std::string known = is_script ? script : std::string(name);
+  if (in_class && negated) {  // a class has no way to take characters out again
+    out_ += fmt::format("\\P{{{}}}", known);
+  } else if (in_class) {
+    out_ += fmt::format("\\p{{{}}}{}", known, recent);
+  } else {
+    out_ += fmt::format("[{}\\p{{{}}}{}]", negated ? "^" : "", known, recent);
+  }
   return ok_status();
 }
 

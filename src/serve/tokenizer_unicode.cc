@@ -54,6 +54,24 @@ std::vector<utf8proc_int32_t> decompose(std::string_view valid, bool compatibili
   return out;
 }
 
+// Marks in the order of their classes, equals as they came (the place is part of the key).
+void sort_marks(utf8proc_int32_t* first, utf8proc_int32_t* last) {
+  struct Mark {
+    int combining;
+    std::ptrdiff_t place;
+    utf8proc_int32_t character;
+    bool operator<(const Mark& other) const {
+      return combining != other.combining ? combining < other.combining : place < other.place;
+    }
+  };
+  if (last - first < 2) return;
+  std::vector<Mark> marks;
+  marks.reserve(static_cast<std::size_t>(last - first));
+  for (auto* at = first; at != last; ++at) marks.push_back({combining_class(*at), at - first, *at});
+  std::sort(marks.begin(), marks.end());
+  for (const Mark& mark : marks) *first++ = mark.character;
+}
+
 // Canonical ordering. utf8proc's own is an insertion sort: quadratic in a hostile run of marks.
 void order_marks(std::vector<utf8proc_int32_t>& text) {
   for (std::size_t i = 0; i < text.size();) {
@@ -63,11 +81,7 @@ void order_marks(std::vector<utf8proc_int32_t>& text) {
     }
     std::size_t end = i;
     while (end < text.size() && combining_class(text[end]) != 0) ++end;
-    std::stable_sort(text.begin() + static_cast<std::ptrdiff_t>(i),
-                     text.begin() + static_cast<std::ptrdiff_t>(end),
-                     [](utf8proc_int32_t a, utf8proc_int32_t b) {
-                       return combining_class(a) < combining_class(b);
-                     });
+    sort_marks(text.data() + i, text.data() + end);
     i = end;
   }
 }

@@ -2,12 +2,13 @@
 //
 // Idea: text is validated once at the border, and code behind it may step without checks. Malformed
 // bytes are measured in maximal subparts (Unicode 15, section 3.9), which is how both Rust and the
-// web replace them by U+FFFD. Properties come from utf8proc (Unicode 14).
+// web replace them by U+FFFD. Normal forms come from utf8proc.
 // Cost: linear, normal forms included (runs of combining marks are sorted in n log n).
 // Held by serve/tokenizer_unicode_test.cc.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,10 @@ struct NormalForm {
   bool compatibility = false;  // NFKC, NFKD
 };
 std::string to_normal_form(std::string_view valid, NormalForm form);
+
+// The members that Unicode 15 to 16 added to a general category ("Lo", or "L" for all letters), as
+// ranges of a PCRE2 character class; empty for a name that is no category.
+std::string recent_characters(std::string_view category);
 
 // Character by character, without the context rule for a final sigma, as the reference does.
 std::string to_lower_case(std::string_view valid);
