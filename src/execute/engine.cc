@@ -86,8 +86,10 @@ struct Engine::State {
 
 void Engine::State::rank_main(Rank rank) {
   std::unique_ptr<Communicator> comm = world->communicator(rank);
-  if (options.wrap) comm = options.wrap(std::move(comm));
-  auto worker = std::make_unique<Worker>(*context, lower_rank(*lowering, rank), std::move(comm));
+  if (options.hooks.wrap_communicator) comm = options.hooks.wrap_communicator(std::move(comm));
+  RankProgram program = lower_rank(*lowering, rank);
+  if (options.hooks.edit_program) options.hooks.edit_program(program);
+  auto worker = std::make_unique<Worker>(*context, std::move(program), std::move(comm));
   Worker& mine = *worker;
   workers[rank.index()] = std::move(worker);
   const auto pass = [&](const Status& outcome, std::int64_t& count) {
@@ -214,6 +216,9 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
   if (!state.device) {
     return make_error(ErrorCode::Unsupported,
                       fmt::format("no device '{}'; choose cpu or reference", options.device));
+  }
+  if (options.hooks.wrap_device) {
+    state.device = options.hooks.wrap_device(std::move(state.device));
   }
   PF_ASSIGN(auto lowering, LoweringContext::make(state.plan, state.model));
   state.lowering.emplace(std::move(lowering));

@@ -24,6 +24,13 @@
 
 namespace pentafold {
 
+// Where tests plant faults: decorators and edits, identity when empty.
+struct EngineHooks {
+  std::function<std::unique_ptr<Communicator>(std::unique_ptr<Communicator>)> wrap_communicator;
+  std::function<std::unique_ptr<Device>(std::unique_ptr<Device>)> wrap_device;
+  std::function<void(RankProgram&)> edit_program;
+};
+
 struct EngineOptions {
   std::string device = "cpu";
   bool all_logits = false;            // compute logits of prompt positions too
@@ -33,8 +40,7 @@ struct EngineOptions {
   std::optional<SchedulerLimits> limits;
   std::chrono::milliseconds timeout{600'000};  // longest wait for a peer
   std::function<void(std::int64_t bytes_held)> on_loading;  // a few times a second
-  // A communicator decorator for tests (faults); identity when empty.
-  std::function<std::unique_ptr<Communicator>(std::unique_ptr<Communicator>)> wrap;
+  EngineHooks hooks;
 };
 
 // Called from engine threads, one call at a time.
