@@ -86,8 +86,8 @@ TEST_P(Gemm, EveryF16ValueWidensExactly) {
   const float one = 1.0F;
   std::vector<float> got(65536);
   const WeightMatrix w = cpu_->pack(weights, 65536, 1, DType::F16);
-  cpu_->gemm({.rows = 1, .x = {&one, 1}, .w = &w, .n = {0, 65536}, .k = {0, 1},
-              .y = {got.data(), 65536}});
+  cpu_->gemm(
+      {.rows = 1, .x = {&one, 1}, .w = &w, .n = {0, 65536}, .k = {0, 1}, .y = {got.data(), 65536}});
   EXPECT_TRUE(same_bits(want, got));
 }
 
@@ -133,7 +133,8 @@ struct LeafCase {
   std::vector<float> run(const Device& device, Range mine, bool full_matrix = true) const {
     const std::int64_t k = leaves * leaf_width;
     const Range columns{mine.begin * leaf_width, mine.end * leaf_width};
-    const WeightMatrix w = full_matrix ? device.pack(weights, n, k, type) : pack_slice(device, columns);
+    const WeightMatrix w =
+        full_matrix ? device.pack(weights, n, k, type) : pack_slice(device, columns);
     const std::vector<Range> nodes = tree_cover(leaves, mine);
     std::vector<float> y(nodes.size() * static_cast<std::size_t>(rows * n));
     device.leaf_gemm({.rows = rows,
@@ -227,8 +228,8 @@ TEST_P(Gemm, AnotherReductionOrderChangesBits) {
   EXPECT_FALSE(same_bits(ascending, g.run(*cpu_)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Gemm,
-                         ::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()), target_name);
+INSTANTIATE_TEST_SUITE_P(Targets, Gemm, ::testing::ValuesIn(hwy::SupportedAndGeneratedTargets()),
+                         target_name);
 
 TEST(GemmOracle, ReferenceIsWithinTheChainBound) {
   // A chain of k fused steps is k roundings, the bias one more (Higham 2002, section 3.1).

@@ -4,19 +4,17 @@
 // Cost: one mix64 a value. Held by the tests that use it.
 #pragma once
 
-#include "kernels/cpu/targets.h"  // first: it configures Highway
-
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <hwy/targets.h>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/cpu/targets.h"
 #include "kernels/device.h"
 
 namespace pentafold::testing {

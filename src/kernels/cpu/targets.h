@@ -1,4 +1,5 @@
-// Which instruction sets the kernels are compiled for; include before any Highway header.
+// Which instruction sets the kernels are compiled for; include instead of hwy/targets.h and before
+// any other Highway header.
 //
 // Highway's SSE targets have no fused multiply-add and its scalable ones no fixed lane count: they
 // are left out, and CPUs of those kinds run the baseline (AVX2, AVX-512 and NEON remain).
@@ -6,3 +7,5 @@
 
 #define HWY_DISABLED_TARGETS \
   (HWY_SSSE3 | HWY_SSE4 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+
+#include <hwy/targets.h>

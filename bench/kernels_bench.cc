@@ -1,0 +1,135 @@
+// How fast are the cpu kernels on one core? GFLOP/s of gemm by rows and storage type, tokens/s of
+// attention in decode and in prefill. Compare figures of one machine only.
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "base/random.h"
+#include "kernels/device.h"
+
+namespace pentafold {
+namespace {
+
+std::vector<float> random_floats(std::int64_t count) {
+  std::vector<float> out(static_cast<std::size_t>(count));
+  std::uint64_t i = 0;
+  for (float& value : out) {
+    value = static_cast<float>(static_cast<double>(mix64(++i) >> 11) * 0x1.0p-52 - 1.0);
+  }
+  return out;
+}
+
+WeightMatrix random_matrix(const Device& device, std::int64_t n, std::int64_t k, DType dtype) {
+  const std::vector<float> values = random_floats(n * k);
+  std::vector<std::byte> bytes(values.size() * size_of(dtype));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (dtype == DType::F32) {
+      std::memcpy(bytes.data() + i * 4, &values[i], 4);
+    } else {
+      const std::uint16_t half = f32_to_bf16(values[i]);
+      std::memcpy(bytes.data() + i * 2, &half, 2);
+    }
+  }
+  return device.pack(bytes, n, k, dtype);
+}
+
+void gemm(benchmark::State& state, DType dtype) {
+  const auto device = make_device("cpu");
+  const std::int64_t rows = state.range(0);
+  const std::int64_t k = state.range(1);
+  const std::int64_t n = state.range(2);
+  const WeightMatrix w = random_matrix(*device, n, k, dtype);
+  const std::vector<float> x = random_floats(rows * k);
+  std::vector<float> y(static_cast<std::size_t>(rows * n));
+  for (auto _ : state) {
+    device->gemm(
+        {.rows = rows, .x = {x.data(), k}, .w = &w, .n = {0, n}, .k = {0, k}, .y = {y.data(), n}});
+    benchmark::ClobberMemory();
+  }
+  const double operations = 2.0 * static_cast<double>(rows * k * n);
+  const auto count = static_cast<double>(state.iterations());
+  state.counters["flop"] = benchmark::Counter(operations * count, benchmark::Counter::kIsRate);
+  state.counters["weight_bytes"] =
+      benchmark::Counter(static_cast<double>(w.bytes.size()) * count, benchmark::Counter::kIsRate);
+}
+
+// rows query tokens at the end of a context of that many keys.
+void attention(benchmark::State& state) {
+  const auto device = make_device("cpu");
+  const std::int64_t rows = state.range(0);
+  const std::int64_t context = state.range(1);
+  constexpr std::int64_t kHeadDim = 64;
+  constexpr std::int64_t kQueryHeads = 8;
+  constexpr std::int64_t kKvHeads = 2;
+  const std::int64_t blocks = (context + kKvBlockTokens - 1) / kKvBlockTokens;
+  std::vector<float> k = random_floats(blocks * kKvBlockTokens * kKvHeads * kHeadDim);
+  std::vector<float> v = k;
+  const std::vector<float> q = random_floats(rows * kQueryHeads * kHeadDim);
+  std::vector<float> out(q.size());
+  std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
+  std::iota(table.begin(), table.end(), 0);
+  const std::vector<const std::int32_t*> tables(static_cast<std::size_t>(rows), table.data());
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(rows));
+  std::iota(positions.begin(), positions.end(), context - rows);
+  const std::vector<std::int32_t> kv_of_q = {0, 0, 0, 0, 1, 1, 1, 1};
+  double keys = 0.0;
+  for (const std::int64_t position : positions) keys += static_cast<double>(position + 1);
+  for (auto _ : state) {
+    device->attention({.rows = rows,
+                       .q_heads = kQueryHeads,
+                       .kv_of_q = kv_of_q,
+                       .q = {q.data(), kQueryHeads * kHeadDim},
+                       .out = {out.data(), kQueryHeads * kHeadDim},
+                       .positions = positions,
+                       .block_tables = tables,
+                       .cache = {k.data(), v.data(), kKvHeads, kHeadDim},
+                       .window = 0,
+                       .scale = 0.125F});
+    benchmark::ClobberMemory();
+  }
+  const auto count = static_cast<double>(state.iterations());
+  state.counters["tokens"] =
+      benchmark::Counter(static_cast<double>(rows) * count, benchmark::Counter::kIsRate);
+  state.counters["flop"] =
+      benchmark::Counter(4.0 * kHeadDim * kQueryHeads * keys * count, benchmark::Counter::kIsRate);
+}
+
+void silu_mul(benchmark::State& state) {
+  const auto device = make_device("cpu");
+  const std::int64_t n = state.range(0);
+  const std::vector<float> x = random_floats(n);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    device->silu_mul(1, n, {x.data(), n}, {x.data(), n}, {y.data(), n});
+    benchmark::ClobberMemory();
+  }
+  state.counters["elements"] =
+      benchmark::Counter(static_cast<double>(n) * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate);
+}
+
+void gemm_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"rows", "k", "n"});
+  for (const std::int64_t rows : {1, 8, 64, 512}) {
+    b->Args({rows, 512, 1024});
+    b->Args({rows, 1024, 512});
+  }
+}
+
+BENCHMARK_CAPTURE(gemm, bf16, DType::BF16)->Apply(gemm_shapes);
+BENCHMARK_CAPTURE(gemm, f32, DType::F32)->Apply(gemm_shapes);
+BENCHMARK_CAPTURE(gemm, bf16_cold, DType::BF16)
+    ->ArgNames({"rows", "k", "n"})
+    ->Args({1, 4096, 14336});
+BENCHMARK(attention)
+    ->ArgNames({"rows", "context"})
+    ->Args({1, 512})
+    ->Args({1, 4096})
+    ->Args({512, 512});
+BENCHMARK(silu_mul)->Arg(4096);
+
+}  // namespace
+}  // namespace pentafold
