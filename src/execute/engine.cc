@@ -313,6 +313,8 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   return report;
 }
 
+const Worker& Engine::worker(Rank rank) const { return *state_->workers.at(rank.index()); }
+
 void Engine::set_limits(const SchedulerLimits& limits) {
   CHECK(limits.groups == state_->limits.groups &&
         limits.blocks_per_group == state_->limits.blocks_per_group);

@@ -66,6 +66,9 @@ class Engine {
   Result<Report> generate(std::vector<Request> requests, const SamplingOptions& sampling,
                           const GenerateCallbacks& callbacks);
 
+  // A rank at rest (between generate() calls), for looking at its cache.
+  const Worker& worker(Rank rank) const;
+
  private:
   struct State;
   explicit Engine(std::unique_ptr<State> state);

@@ -57,6 +57,8 @@ class Worker {
   Status run(const StepBatch& batch);
 
   void clear_statistics();
+  const KvCache& kv_cache() const { return *kv_; }
+  Range kv_heads() const { return kv_heads_; }  // of the model, in the cache
   const RoutingStats& routing() const { return routing_; }
   const std::map<std::string, Traffic>& traffic() const { return comm_.traffic(); }
 

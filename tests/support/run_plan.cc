@@ -30,10 +30,12 @@ std::vector<Request> make_requests(const ModelSpec& model, const std::vector<std
   return requests;
 }
 
-PlanRunner::PlanRunner(const Plan& plan, const ModelSpec& model, const std::string& device)
+PlanRunner::PlanRunner(const Plan& plan, const ModelSpec& model, const std::string& device,
+                       const EngineHooks& hooks)
     : plan_(plan), model_(model) {
   EngineOptions options;
   options.device = device;
+  options.hooks = hooks;
   options.all_logits = true;
   options.max_positions = kMaxPositions;
   options.blocks_per_group = kBlocksPerGroup;

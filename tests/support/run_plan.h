@@ -35,9 +35,11 @@ struct Scenario {
 // An engine kept for several scenarios; CHECKs that everything succeeds.
 class PlanRunner {
  public:
-  PlanRunner(const Plan& plan, const ModelSpec& model, const std::string& device = "cpu");
+  PlanRunner(const Plan& plan, const ModelSpec& model, const std::string& device = "cpu",
+             const EngineHooks& hooks = {});
   Outcome run(const Scenario& scenario);
   Report last_report;
+  const Engine& engine() const { return *engine_; }
 
  private:
   Plan plan_;
