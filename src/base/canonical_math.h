@@ -43,7 +43,7 @@ inline float canonical_exp(float x) {
   p = std::fma(p, r, C::kC2);
   p = std::fma(p, r, 1.0F);
   p = std::fma(p, r, 1.0F);
-  // The low 9 bits of `shifted` are n; adding 127 in the exponent field gives 2^n. A NaN stays a NaN.
+  // The low bits of `shifted` are n: moved to the exponent and biased, they are 2^n. NaN stays NaN.
   return p * std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) << 23) + 0x3F800000U);
 }
 
