@@ -49,7 +49,8 @@ std::size_t leading_space_length(std::string_view text) {
 }  // namespace
 
 bool is_word_character(char32_t character) {
-  static const Regex kWord = Regex::from_trusted("[\\w\\x{200C}\\x{200D}]");
+  static const Regex kWord =
+      Regex::from_trusted("[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}]");
   std::string text;
   append_utf8(text, character);
   RegexScratch scratch;
@@ -102,13 +103,15 @@ std::vector<TextSegment> AddedTokenFinder::find(std::string_view text) const {
     const AddedToken& token = tokens_[static_cast<std::size_t>(index)];
     if (token.single_word && touches_word(text.substr(0, begin), text.substr(end))) continue;
     // A match may lie in white space that an earlier rstrip took: that run ends at `covered`, and
-    // measuring it again at every match would be quadratic.
-    if (token.lstrip && begin > covered) {
-      begin = covered + trailing_space_begin(text.substr(covered, begin - covered));
+    // measuring it again at every match would be quadratic. With lstrip nothing is left of it.
+    if (token.lstrip) {
+      const std::size_t from = std::max(begin, covered) - covered;
+      begin = covered + trailing_space_begin(text.substr(covered, from));
     }
     if (token.rstrip) {
       end = end < covered ? covered : end + leading_space_length(text.substr(end));
     }
+    if (end <= begin) continue;
     if (covered < begin) segments.push_back({covered, begin, -1});
     segments.push_back({begin, end, token.id});
     covered = end;

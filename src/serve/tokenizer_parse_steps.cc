@@ -13,7 +13,11 @@ constexpr std::size_t kMostTokenGrowth = 4096;  // product over a decoder's Repl
 constexpr std::string_view kDigits = "\\p{N}";
 constexpr std::string_view kSpaces = "\\s";
 constexpr std::string_view kPunctuation = "[!-/:-@\\[-`{-~\\p{P}]";
-constexpr std::string_view kWordsAndSigns = "[\\w\\x{200C}\\x{200D}]+|[^\\w\\s\\x{200C}\\x{200D}]+";
+// This one step the reference matches with another engine, whose \w counts no fractions but
+// joiners.
+constexpr std::string_view kWordsAndSigns =
+    "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}]+|"
+    "[^\\s\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200C}\\x{200D}]+";
 constexpr std::string_view kGpt2Words =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 

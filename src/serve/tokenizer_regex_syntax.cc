@@ -9,9 +9,11 @@
 namespace pentafold {
 namespace {
 
+// Letters, marks, decimal digits and connectors; below U+0100 Oniguruma reads a Latin-1 table,
+// which counts superscripts and fractions, too.
 std::string word_members() {
-  return "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" + recent_characters("L") + recent_characters("M") +
-         recent_characters("Nd");
+  return "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}" +
+         recent_characters("L") + recent_characters("M") + recent_characters("Nd");
 }
 
 bool is_digit(char c) {
@@ -180,7 +182,7 @@ Status Translator::property(bool in_class) {
   const std::string script = fmt::format("sc:{}", name);
   // Asking the compiler is cheaper than a table of scripts: it refuses "sc:" before anything else.
   const bool is_script = name.size() > 2 && compiles_in_pcre2(fmt::format("\\p{{{}}}", script));
-  const std::string recent = name.size() > 2 ? "" : recent_characters(name);
+  const std::string recent = recent_characters(name == "Alphabetic" ? "L" : name);
   const std::string known = is_script ? script : std::string(name);
   if (in_class && negated) {  // a class has no way to take characters out again
     out_ += fmt::format("\\P{{{}}}", known);

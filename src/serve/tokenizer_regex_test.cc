@@ -37,10 +37,11 @@ TEST(TokenizerRegex, CutsWithoutGaps) {
 TEST(TokenizerRegex, RubyMeaningsHold) {
   EXPECT_EQ(cut("\\s", "\xE1\xA0\x8E \xC2\x85"), (Strings{"\xE1\xA0\x8E", "[ ]", "[\xC2\x85]"}));
   EXPECT_EQ(cut("\\w+", "a\xCC\x81_-"), (Strings{"[a\xCC\x81_]", "-"}));  // marks are word letters
-  EXPECT_EQ(cut("\\h+", "xFf0 "), (Strings{"x", "[Ff0]", " "}));          // hexadecimal digits
-  EXPECT_EQ(cut("\\v", "\n\v"), (Strings{"\n", "[\v]"}));                 // one character only
-  EXPECT_EQ(cut("^a$", "a\na"), (Strings{"[a]", "\n", "[a]"}));           // lines, not the text
-  EXPECT_EQ(cut("(?m:a.b)", "a\nb"), (Strings{"[a\nb]"}));                // m: dot takes newlines
+  EXPECT_EQ(cut("\\w", "\xC2\xBD\xE2\x91\xA0"), (Strings{"[\xC2\xBD]", "\xE2\x91\xA0"}));
+  EXPECT_EQ(cut("\\h+", "xFf0 "), (Strings{"x", "[Ff0]", " "}));  // hexadecimal digits
+  EXPECT_EQ(cut("\\v", "\n\v"), (Strings{"\n", "[\v]"}));         // one character only
+  EXPECT_EQ(cut("^a$", "a\na"), (Strings{"[a]", "\n", "[a]"}));   // lines, not the text
+  EXPECT_EQ(cut("(?m:a.b)", "a\nb"), (Strings{"[a\nb]"}));        // m: dot takes newlines
   EXPECT_EQ(cut("a.b", "a\nb"), (Strings{"a\nb"}));
   EXPECT_EQ(cut("a{,2}b", "aaab"), (Strings{"a", "[aab]"}));
   EXPECT_EQ(cut("a{b", "a{b"), (Strings{"[a{b]"}));

@@ -2,9 +2,12 @@
 // tokenizer.json files, and prints the number of differences per file. Exit status 1 if there is one.
 //   node run.mjs path/to/tokenize_lines [strings=10000] [seed=1]
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import { makeStrings } from './strings.mjs';
+import { makeVariants } from './variants.mjs';
 
 const require = createRequire(import.meta.url);
 const { Tokenizer } = require('@anush008/tokenizers');
@@ -58,4 +61,15 @@ let differences = 0;
 for (const [name, file] of files) {
   for (const addSpecial of [false, true]) differences += await compare(name, file, strings, addSpecial);
 }
+
+const read = (file) => JSON.parse(readFileSync(file, 'utf8'));
+const folder = mkdtempSync(path.join(os.tmpdir(), 'tokenizer_check_'));
+const few = strings.slice(0, Math.ceil(strings.length / 10));
+for (const [name, json] of makeVariants(read(files[4][1]), read(files[2][1]))) {
+  const file = path.join(folder, 'tokenizer.json');
+  writeFileSync(file, json);
+  differences += await compare(name, file, few, true);
+}
+rmSync(folder, { recursive: true });
+console.log(`${differences} differences in all`);
 process.exit(differences === 0 ? 0 : 1);
