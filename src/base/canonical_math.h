@@ -18,7 +18,8 @@ struct ExpConstants {
   static constexpr float kLow = -87.0F;
   static constexpr float kHigh = 88.0F;
   static constexpr float kLog2e = 0x1.715476p+0F;
-  static constexpr float kRoundMagic = 0x1.8p+23F;  // adding it leaves round-to-even(x) in the low bits
+  static constexpr float kRoundMagic =
+      0x1.8p+23F;  // adding it leaves round-to-even(x) in the low bits
   static constexpr float kLn2High = 0x1.62e400p-1F;
   static constexpr float kLn2Low = 0x1.7f7d1cp-20F;
   // Taylor coefficients 1/6! .. 1/2!; the remainder on |r| <= ln2/2 is below 2^-24.
@@ -47,7 +48,11 @@ inline float canonical_exp(float x) {
   return p * std::bit_cast<float>((std::bit_cast<std::uint32_t>(shifted) << 23) + 0x3F800000U);
 }
 
-inline float canonical_sigmoid(float x) { return 1.0F / (1.0F + canonical_exp(-x)); }
-inline float canonical_silu(float x) { return x / (1.0F + canonical_exp(-x)); }
+inline float canonical_sigmoid(float x) {
+  return 1.0F / (1.0F + canonical_exp(-x));
+}
+inline float canonical_silu(float x) {
+  return x / (1.0F + canonical_exp(-x));
+}
 
 }  // namespace pentafold

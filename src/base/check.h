@@ -14,8 +14,8 @@ namespace pentafold {
 
 }  // namespace pentafold
 
-#define CHECK(condition, ...)                                                        \
-  do {                                                                               \
-    if (!(condition)) [[unlikely]]                                                   \
-      ::pentafold::check_failed(__FILE__, __LINE__, #condition, "" __VA_ARGS__);     \
+#define CHECK(condition, ...)                                                    \
+  do {                                                                           \
+    if (!(condition)) [[unlikely]]                                               \
+      ::pentafold::check_failed(__FILE__, __LINE__, #condition, "" __VA_ARGS__); \
   } while (false)

@@ -1,4 +1,5 @@
-// Storage types of weights and caches, and the exact widening to fp32 that all arithmetic starts from.
+// Storage types of weights and caches, and the exact widening to fp32 that all arithmetic starts
+// from.
 //
 // bf16 and f16 are subsets of fp32, so widening never rounds. Cost: a shift, or a table-free
 // conversion. Held by base/base_test.cc (all 65,536 f16 values against the compiler's _Float16).
@@ -12,13 +13,18 @@ namespace pentafold {
 
 enum class DType { F32, BF16, F16 };
 
-constexpr std::size_t size_of(DType dtype) { return dtype == DType::F32 ? 4 : 2; }
+constexpr std::size_t size_of(DType dtype) {
+  return dtype == DType::F32 ? 4 : 2;
+}
 
 constexpr const char* to_string(DType dtype) {
   switch (dtype) {
-    case DType::F32: return "F32";
-    case DType::BF16: return "BF16";
-    case DType::F16: return "F16";
+    case DType::F32:
+      return "F32";
+    case DType::BF16:
+      return "BF16";
+    case DType::F16:
+      return "F16";
   }
   return "?";
 }
@@ -39,7 +45,8 @@ constexpr float f16_to_f32(std::uint16_t bits) {
   const std::uint32_t exponent = (bits >> 10) & 0x1FU;
   const std::uint32_t mantissa = bits & 0x3FFU;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000U | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
   const float magnitude = static_cast<float>(mantissa) * 0x1.0p-24F;
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
 }

@@ -16,9 +16,9 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> c,
 }
 
 double sample_uniform(std::uint64_t seed, std::uint32_t request, std::uint32_t position) {
-  const auto block = philox4x32(
-      {position, request, 0, 0},
-      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  const auto block =
+      philox4x32({position, request, 0, 0},
+                 {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
   const std::uint64_t bits = (std::uint64_t{block[0]} << 32) | block[1];
   return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }

@@ -4,13 +4,20 @@ namespace pentafold {
 
 const char* to_string(ErrorCode code) {
   switch (code) {
-    case ErrorCode::InvalidSpec: return "InvalidSpec";
-    case ErrorCode::InfeasiblePlan: return "InfeasiblePlan";
-    case ErrorCode::OutOfMemory: return "OutOfMemory";
-    case ErrorCode::Timeout: return "Timeout";
-    case ErrorCode::PeerLost: return "PeerLost";
-    case ErrorCode::Unsupported: return "Unsupported";
-    case ErrorCode::Io: return "Io";
+    case ErrorCode::InvalidSpec:
+      return "InvalidSpec";
+    case ErrorCode::InfeasiblePlan:
+      return "InfeasiblePlan";
+    case ErrorCode::OutOfMemory:
+      return "OutOfMemory";
+    case ErrorCode::Timeout:
+      return "Timeout";
+    case ErrorCode::PeerLost:
+      return "PeerLost";
+    case ErrorCode::Unsupported:
+      return "Unsupported";
+    case ErrorCode::Io:
+      return "Io";
   }
   return "?";
 }

@@ -19,7 +19,8 @@ struct Range {
 };
 
 constexpr Range split(Range whole, std::int64_t parts, std::int64_t index) {
-  return {whole.begin + whole.size() * index / parts, whole.begin + whole.size() * (index + 1) / parts};
+  return {whole.begin + whole.size() * index / parts,
+          whole.begin + whole.size() * (index + 1) / parts};
 }
 constexpr Range split(std::int64_t n, std::int64_t parts, std::int64_t index) {
   return split(Range{0, n}, parts, index);

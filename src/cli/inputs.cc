@@ -19,10 +19,11 @@ Result<PlanAndModel> load_plan_and_model(const PlanOptions& options) {
   }
   const std::string path = options.model.empty() ? plan.model : options.model;
   if (path.empty()) {
-    return make_error(ErrorCode::InvalidSpec,
-                      "no model: pass --model DIR (a Hugging Face checkpoint) or --model SPEC.yaml, "
-                      "or put `model:` into the plan file",
-                      plan.file);
+    return make_error(
+        ErrorCode::InvalidSpec,
+        "no model: pass --model DIR (a Hugging Face checkpoint) or --model SPEC.yaml, "
+        "or put `model:` into the plan file",
+        plan.file);
   }
   PF_ASSIGN(auto input, load_model(path));
   PF_TRY(resolve_layers(plan, input.model.num_layers()));

@@ -5,8 +5,8 @@
 
 #include "base/units.h"
 #include "cli/verbs.h"
-#include "spec/weight_source.h"
 #include "spec/tensors.h"
+#include "spec/weight_source.h"
 
 namespace pentafold {
 namespace {
@@ -23,8 +23,8 @@ std::string moe_line(const ModelSpec& m) {
       "{} experts, top-{}, {} layers of {}; expert {} x {} wide, {} matrices", m.experts, m.top_k,
       moe_layers, m.num_layers(), m.d, m.expert_hidden, m.gated_mlp ? 3 : 2);
   if (m.shared_hidden > 0) {
-    line += fmt::format("; shared expert {} wide{}", m.shared_hidden,
-                        m.shared_gate ? ", gated" : "");
+    line +=
+        fmt::format("; shared expert {} wide{}", m.shared_hidden, m.shared_gate ? ", gated" : "");
   }
   line += m.router_order == RouterOrder::SoftmaxTopk ? "; softmax, then top-k"
                                                      : "; top-k, then softmax";
@@ -48,9 +48,10 @@ void print_text(const ModelInput& input, bool tensors) {
   fmt::print("  parameters    {} total, {} active for one token\n",
              format_count(static_cast<double>(params.total)),
              format_count(static_cast<double>(params.active)));
-  fmt::print("  weights       {} as {}\n",
-             format_bytes(static_cast<double>(params.total) * static_cast<double>(size_of(m.dtype))),
-             to_string(m.dtype));
+  fmt::print(
+      "  weights       {} as {}\n",
+      format_bytes(static_cast<double>(params.total) * static_cast<double>(size_of(m.dtype))),
+      to_string(m.dtype));
   fmt::print("  KV cache      {} a token (F32, as run here), {} as BF16\n", format_bytes(kv),
              format_bytes(kv / 2));
   if (const auto contradiction = declaration_contradiction(m)) {

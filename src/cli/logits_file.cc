@@ -10,8 +10,8 @@ namespace {
 
 // Format 1.0: magic, header length, a Python dict padded so that data starts at a multiple of 64.
 std::string npy_header(std::size_t rows, std::size_t cols) {
-  std::string dict = fmt::format(
-      "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
+  std::string dict =
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", rows, cols);
   constexpr std::size_t kPreamble = 10;
   while ((kPreamble + dict.size() + 1) % 64 != 0) dict += ' ';
   dict += '\n';
@@ -31,8 +31,8 @@ Status LogitsFile::write(const std::string& path) const {
   for (const auto& [request, rows] : rows_) {
     std::filesystem::path target(path);
     if (rows_.size() > 1) {
-      target.replace_filename(
-          fmt::format("{}.{}{}", target.stem().string(), request.value, target.extension().string()));
+      target.replace_filename(fmt::format("{}.{}{}", target.stem().string(), request.value,
+                                          target.extension().string()));
     }
     std::ofstream out(target, std::ios::binary);
     out << npy_header(rows.size(), rows.begin()->second.size());

@@ -32,9 +32,12 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
                    "{\"prompt_ids\": [...]}")
       ->type_name("FILE");
   verb->add_option("--max-tokens", o.max_tokens, "tokens to generate per request (default 64)");
-  verb->add_option("--temperature", o.temperature, "0 is greedy (default)")->check(CLI::Range(0.0, 1e6));
-  verb->add_option("--top-k", o.top_k, "sample among the k best; 0: all")->check(CLI::NonNegativeNumber);
-  verb->add_option("--top-p", o.top_p, "sample within this much probability")->check(CLI::Range(0.0, 1.0));
+  verb->add_option("--temperature", o.temperature, "0 is greedy (default)")
+      ->check(CLI::Range(0.0, 1e6));
+  verb->add_option("--top-k", o.top_k, "sample among the k best; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--top-p", o.top_p, "sample within this much probability")
+      ->check(CLI::Range(0.0, 1.0));
   verb->add_option("--seed", o.seed, "of sampling; the same under every plan");
   verb->add_flag("--ignore-eos", o.ignore_eos, "go on after an end-of-text token");
   verb->add_flag("--logits-hash", o.logits_hash, "print a hash of all logits, prompt included");
@@ -70,7 +73,8 @@ void add_verify(CLI::App& app, pentafold::VerifyOptions& o) {
 }
 
 void add_program(CLI::App& app, pentafold::ProgramOptions& o) {
-  CLI::App* verb = app.add_subcommand("program", "the steps of one rank, as verify and run see them");
+  CLI::App* verb =
+      app.add_subcommand("program", "the steps of one rank, as verify and run see them");
   add_plan_options(verb, o.plan);
   verb->add_option("--rank", o.rank, "which rank (default 0)");
   verb->footer(

@@ -12,9 +12,9 @@ int program_verb(const ProgramOptions& options) {
   const auto context = LoweringContext::make(loaded->plan, loaded->input.model);
   if (!context.ok()) return report_error(context.error());
   if (options.rank < 0 || options.rank >= context->mesh.world()) {
-    return report_error(make_error(
-        ErrorCode::InvalidSpec,
-        fmt::format("--rank {}: the plan has ranks 0 to {}", options.rank, context->mesh.world() - 1)));
+    return report_error(
+        make_error(ErrorCode::InvalidSpec, fmt::format("--rank {}: the plan has ranks 0 to {}",
+                                                       options.rank, context->mesh.world() - 1)));
   }
   const RankProgram program = lower_rank(*context, Rank(options.rank));
   fmt::print("{}", format_program(*context, program));

@@ -28,8 +28,9 @@ Result<std::vector<std::int32_t>> parse_ids(const std::string& text) {
     std::int32_t id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
     if (error != std::errc() || (next < end && *next != ',' && *next != ' ')) {
-      return make_error(ErrorCode::InvalidSpec,
-                        fmt::format("--prompt-ids: '{}' is not a list of token ids like 1,2,3", text));
+      return make_error(
+          ErrorCode::InvalidSpec,
+          fmt::format("--prompt-ids: '{}' is not a list of token ids like 1,2,3", text));
     }
     ids.push_back(id);
     at = next;
@@ -84,9 +85,10 @@ class Builder {
     }
     const std::int64_t total = prompt + max_tokens;
     if (model_.max_positions > 0 && total > model_.max_positions) {
-      return fail(fmt::format("{} prompt + {} new tokens exceed the model's {} positions; shorten "
-                              "the prompt or lower --max-tokens",
-                              prompt, max_tokens, model_.max_positions));
+      return fail(
+          fmt::format("{} prompt + {} new tokens exceed the model's {} positions; shorten "
+                      "the prompt or lower --max-tokens",
+                      prompt, max_tokens, model_.max_positions));
     }
     Request request;
     request.id = RequestId(static_cast<std::int64_t>(out_.requests.size()));

@@ -17,8 +17,8 @@ struct Prompts {
   std::optional<Tokenizer> tokenizer;  // when the model's directory has one
 };
 
-// Fails when nothing was asked and the plan has no `requests` section; when a prompt is text and the
-// model has no tokenizer; when an id is outside the vocabulary.
+// Fails when nothing was asked and the plan has no `requests` section; when a prompt is text and
+// the model has no tokenizer; when an id is outside the vocabulary.
 Result<Prompts> make_prompts(const RunOptions& options, const PlanAndModel& loaded);
 
 }  // namespace pentafold

@@ -101,8 +101,7 @@ class Run {
     out.blocks_per_group = loaded_.plan.kv_blocks > 0
                                ? loaded_.plan.kv_blocks
                                : blocks_needed(loaded_.plan, prompts_.requests);
-    out.timeout =
-        std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout_s * 1000.0));
+    out.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout_s * 1000.0));
     return out;
   }
 
@@ -219,7 +218,8 @@ int run_verb(const RunOptions& options) {
   const auto loaded = load_plan_and_model(options.plan);
   if (!loaded.ok()) return report_error(loaded.error());
   const ModelSpec& model = loaded->input.model;
-  if (const auto contradiction = declaration_contradiction(model); contradiction && !options.quiet) {
+  if (const auto contradiction = declaration_contradiction(model);
+      contradiction && !options.quiet) {
     fmt::print(stderr, "note: {}\n", *contradiction);
   }
   const Verdict verdict = verify(loaded->plan, model);

@@ -1,7 +1,7 @@
 // Communicator: moves bytes between ranks; one of the two virtual interfaces of the system.
 //
-// It never adds numbers: sums happen in tree order in our own code, so the transport cannot change a
-// bit. Received bytes are handed to a sink in the sender's memory or in a transport buffer, valid
+// It never adds numbers: sums happen in tree order in our own code, so the transport cannot change
+// a bit. Received bytes are handed to a sink in the sender's memory or in a transport buffer, valid
 // only during the call; the sink is called once per member, in ascending member order, own
 // contribution included. Every wait has a deadline; after the first failure of any rank all
 // waits return that failure (PeerLost or Timeout).

@@ -89,8 +89,8 @@ struct LocalWorld::State {
     return met;
   }
 
-  // The second meeting of an exchange: all members are only reading memory, so all will come. Nobody
-  // may leave early, whatever happens elsewhere, while others still read what it published.
+  // The second meeting of an exchange: all members are only reading memory, so all will come.
+  // Nobody may leave early, whatever happens elsewhere, while others still read what it published.
   static void part(GroupState& group) {
     std::unique_lock lock(group.mutex);
     if (++group.arrived == group.members.size()) {

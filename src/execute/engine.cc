@@ -61,7 +61,7 @@ struct Engine::State {
   std::optional<RunContext> context;
   std::unique_ptr<LocalWorld> world;
   SchedulerLimits limits;
-  std::vector<std::unique_ptr<StepPost>> posts;  // by replica
+  std::vector<std::unique_ptr<StepPost>> posts;   // by replica
   std::vector<std::unique_ptr<Sampled>> sampled;  // by replica
   std::vector<std::unique_ptr<Worker>> workers;   // by rank, made by its thread
   std::vector<std::jthread> threads;
@@ -228,10 +228,16 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
   const LocalWorldOptions world_options{options.timeout};
   state.world = std::make_unique<LocalWorld>(state.plan.world(), world_options);
   state.limits = options.limits.value_or(scheduler_limits(state.plan, options.blocks_per_group));
-  state.context.emplace(RunContext{state.plan, state.model, state.lowering->mesh, *state.device,
-                                   *state.weights, state.rope_table,
-                                   state.limits.blocks_per_group, state.limits.groups,
-                                   options.all_logits, {}});
+  state.context.emplace(RunContext{state.plan,
+                                   state.model,
+                                   state.lowering->mesh,
+                                   *state.device,
+                                   *state.weights,
+                                   state.rope_table,
+                                   state.limits.blocks_per_group,
+                                   state.limits.groups,
+                                   options.all_logits,
+                                   {}});
   for (std::int64_t r = 0; r < state.plan.replicas; ++r) {
     state.posts.push_back(std::make_unique<StepPost>());
     state.sampled.push_back(std::make_unique<Sampled>());
@@ -243,7 +249,8 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
   const auto world = static_cast<std::size_t>(state.plan.world());
   state.workers.resize(world);
   for (std::size_t r = 0; r < world; ++r) {
-    state.threads.emplace_back([s = &state, r] { s->rank_main(Rank(static_cast<std::int64_t>(r))); });
+    state.threads.emplace_back(
+        [s = &state, r] { s->rank_main(Rank(static_cast<std::int64_t>(r))); });
   }
   std::unique_ptr<Engine> engine(new Engine(std::move(owned)));
   const auto all = static_cast<std::int64_t>(world);
@@ -313,7 +320,9 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   return report;
 }
 
-const Worker& Engine::worker(Rank rank) const { return *state_->workers.at(rank.index()); }
+const Worker& Engine::worker(Rank rank) const {
+  return *state_->workers.at(rank.index());
+}
 
 void Engine::set_limits(const SchedulerLimits& limits) {
   CHECK(limits.groups == state_->limits.groups &&

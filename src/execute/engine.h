@@ -38,7 +38,7 @@ struct EngineOptions {
   std::int64_t blocks_per_group = 0;  // KV blocks of each dp group
   // Scheduling as under another plan (check against one rank); nothing: as this plan says.
   std::optional<SchedulerLimits> limits;
-  std::chrono::milliseconds timeout{600'000};  // longest wait for a peer
+  std::chrono::milliseconds timeout{600'000};               // longest wait for a peer
   std::function<void(std::int64_t bytes_held)> on_loading;  // a few times a second
   EngineHooks hooks;
 };

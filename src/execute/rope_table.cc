@@ -57,12 +57,17 @@ std::vector<double> rope_frequencies(const RopeSpec& rope, std::int64_t head_dim
     frequencies[i] = 1.0 / std::pow(rope.theta, exponent);
   }
   switch (rope.scaling) {
-    case RopeScaling::None: break;
+    case RopeScaling::None:
+      break;
     case RopeScaling::Linear:
       for (double& f : frequencies) f /= rope.factor;
       break;
-    case RopeScaling::Llama3: scale_llama3(rope, frequencies); break;
-    case RopeScaling::Yarn: scale_yarn(rope, head_dim, frequencies); break;
+    case RopeScaling::Llama3:
+      scale_llama3(rope, frequencies);
+      break;
+    case RopeScaling::Yarn:
+      scale_yarn(rope, head_dim, frequencies);
+      break;
   }
   return frequencies;
 }

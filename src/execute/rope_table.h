@@ -2,10 +2,10 @@
 //
 // Layout (positions, 2, head_dim / 2): the cos row of a position, then its sin row, as
 // Device::rope reads it. Scalings: linear (frequencies / factor), llama3 (wavelengths beyond
-// original/low_freq_factor scaled, below original/high_freq_factor kept, a linear blend between), yarn (ramp
-// between interpolation and extrapolation, and cos/sin times attention_factor).
-// Source: RoFormer (arXiv 2104.09864), YaRN (2309.00071), the Llama 3.1 model card's rule.
-// Cost: positions * head_dim. Held by execute/rope_table_test.cc and the golden checkpoints.
+// original/low_freq_factor scaled, below original/high_freq_factor kept, a linear blend between),
+// yarn (ramp between interpolation and extrapolation, and cos/sin times attention_factor). Source:
+// RoFormer (arXiv 2104.09864), YaRN (2309.00071), the Llama 3.1 model card's rule. Cost: positions
+// * head_dim. Held by execute/rope_table_test.cc and the golden checkpoints.
 #pragma once
 
 #include <cstdint>

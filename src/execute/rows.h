@@ -1,9 +1,9 @@
 // Rows: which tokens of a step a rank works on, from the batch and its place alone.
 //
 // Every rank of a replica sees the same StepBatch; the rows of a microbatch are numbered in
-// (request, position) order, a dp group takes its requests' rows, a sequence slice its part of those,
-// a dispatch slice its part again. Both sides of a pipeline hand-over compute the same lists, so no
-// indices travel. Cost: O(rows). Held by execute/rows_test.cc.
+// (request, position) order, a dp group takes its requests' rows, a sequence slice its part of
+// those, a dispatch slice its part again. Both sides of a pipeline hand-over compute the same
+// lists, so no indices travel. Cost: O(rows). Held by execute/rows_test.cc.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ struct TokenRow {
   RequestId request;
   std::int64_t position = 0;
   std::int32_t token = 0;
-  bool samples = false;       // its logits choose the next token
-  std::int64_t number = 0;    // within the microbatch, over all dp groups
-  std::int32_t table = 0;     // index into RowTable::block_tables
+  bool samples = false;     // its logits choose the next token
+  std::int64_t number = 0;  // within the microbatch, over all dp groups
+  std::int32_t table = 0;   // index into RowTable::block_tables
 };
 
 struct RowTable {

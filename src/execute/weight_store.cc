@@ -42,8 +42,8 @@ WeightStore::WeightStore(WeightSource source, const Device& device, std::optiona
 
 WeightStore::Entry& WeightStore::entry(const WeightSlice& slice, Use use) {
   const std::lock_guard lock(mutex_);
-  auto& held = entries_[{slice.id, slice.rows.begin, slice.rows.end, slice.cols.begin,
-                         slice.cols.end, use}];
+  auto& held =
+      entries_[{slice.id, slice.rows.begin, slice.rows.end, slice.cols.begin, slice.cols.end, use}];
   if (!held) held = std::make_unique<Entry>();
   return *held;
 }
@@ -66,8 +66,8 @@ std::shared_ptr<const WeightMatrix> WeightStore::matrix(const WeightSlice& slice
   Entry& held = entry(slice, Use::Matrix);
   std::call_once(held.once, [&] {
     const WeightMatrix raw = read(slice);
-    held.matrix = std::make_shared<const WeightMatrix>(
-        device_.pack(raw.bytes, raw.n, raw.k, raw.dtype));
+    held.matrix =
+        std::make_shared<const WeightMatrix>(device_.pack(raw.bytes, raw.n, raw.k, raw.dtype));
     bytes_ += static_cast<std::int64_t>(held.matrix->bytes.size());
   });
   return held.matrix;

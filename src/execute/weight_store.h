@@ -1,8 +1,8 @@
 // WeightStore: the slices that ranks of one process hold, each loaded and packed once.
 //
-// Ranks ask for the rectangles their programs read; equal rectangles (dp replicas, sp partners) share
-// one immutable copy, so a thousand thread ranks cost the model once per distinct slicing. Loading
-// happens in the asking rank's thread; others that ask for the same slice wait for it.
+// Ranks ask for the rectangles their programs read; equal rectangles (dp replicas, sp partners)
+// share one immutable copy, so a thousand thread ranks cost the model once per distinct slicing.
+// Loading happens in the asking rank's thread; others that ask for the same slice wait for it.
 // Thread-safe. Cost: the slices' bytes. Held by execute/weight_store_test.cc.
 #pragma once
 

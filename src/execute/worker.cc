@@ -57,10 +57,9 @@ Status Worker::load() {
     Held held{slice, nullptr, nullptr, nullptr};
     const bool looked_up =
         slice.id == embedding && std::holds_alternative<step::Embed>(ranks_.prefill.steps.front());
-    const bool multiplied =
-        slice.id != embedding ||
-        (context_.model.tied_embeddings &&
-         std::holds_alternative<step::LmHead>(ranks_.prefill.steps.back()));
+    const bool multiplied = slice.id != embedding ||
+                            (context_.model.tied_embeddings &&
+                             std::holds_alternative<step::LmHead>(ranks_.prefill.steps.back()));
     if (looked_up) held.table = context_.weights.table(slice);
     if (is_vector(slice)) {
       held.vector = context_.weights.vector(slice);

@@ -84,17 +84,17 @@ class Worker {
     std::int32_t member = 0;  // of the stage
     std::int32_t row = 0;     // of that member's message
     std::int32_t expert = 0;
-    std::int64_t out = 0;     // offset in expert_out_, in floats
+    std::int64_t out = 0;  // offset in expert_out_, in floats
   };
   struct MoeState {
-    std::vector<std::int32_t> experts;  // (slice rows, top_k)
-    std::vector<float> weights;         // (slice rows, top_k)
-    std::vector<float> scores;          // (slice rows, experts)
-    std::vector<std::vector<Wanted>> wanted;   // by stage member, in the order asked
-    std::vector<Arrived> arrived;              // by member, then order asked
-    std::vector<std::vector<float>> inputs;    // rows received, by member
-    std::vector<float> outputs;                // (arrived..., nodes, d), by member then order
-    std::vector<std::int64_t> member_begin;    // of outputs, in floats; one past the end at the back
+    std::vector<std::int32_t> experts;        // (slice rows, top_k)
+    std::vector<float> weights;               // (slice rows, top_k)
+    std::vector<float> scores;                // (slice rows, experts)
+    std::vector<std::vector<Wanted>> wanted;  // by stage member, in the order asked
+    std::vector<Arrived> arrived;             // by member, then order asked
+    std::vector<std::vector<float>> inputs;   // rows received, by member
+    std::vector<float> outputs;               // (arrived..., nodes, d), by member then order
+    std::vector<std::int64_t> member_begin;   // of outputs, in floats; one past the end at the back
   };
 
   Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
@@ -138,9 +138,7 @@ class Worker {
   std::int64_t group_size(GroupKind kind) const {
     return static_cast<std::int64_t>(program_->group(kind).size());
   }
-  std::int64_t self(GroupKind kind) const {
-    return program_->self[static_cast<std::size_t>(kind)];
-  }
+  std::int64_t self(GroupKind kind) const { return program_->self[static_cast<std::size_t>(kind)]; }
   // up = act(gate) * up, or act(up) without a gate matrix.
   void activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate, Rows up) const;
   void run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
@@ -161,7 +159,7 @@ class Worker {
   };
   std::map<TensorId, Held> held_;
   std::unique_ptr<KvCache> kv_;
-  Range kv_heads_;  // of the model, in the cache
+  Range kv_heads_;                                  // of the model, in the cache
   std::array<std::array<GroupId, 3>, 2> groups_{};  // by phase, kind
 
   // State of the microbatch at hand.

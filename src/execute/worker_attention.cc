@@ -131,8 +131,7 @@ Status Worker::operator_step(const step::HeadsToSeq& s) {
 Status Worker::operator_step(const step::Attention& s) {
   const ModelSpec& model = context_.model;
   CHECK(s.kv_heads == kv_heads_, "prefill and decode must agree on the cached heads");
-  const std::int64_t in_stage =
-      s.layer.value - context_.mesh.layers(ranks_.place.stage).begin;
+  const std::int64_t in_stage = s.layer.value - context_.mesh.layers(ranks_.place.stage).begin;
   KvAppendArgs append;
   append.rows = table_.rows(s.rows);
   append.k = reg(s.k);

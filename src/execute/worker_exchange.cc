@@ -10,7 +10,8 @@ namespace pentafold {
 namespace {
 
 void widen_row(const WeightMatrix& table, std::int64_t row, float* out) {
-  const std::byte* at = table.bytes.data() + row * table.k * static_cast<std::int64_t>(size_of(table.dtype));
+  const std::byte* at =
+      table.bytes.data() + row * table.k * static_cast<std::int64_t>(size_of(table.dtype));
   for (std::int64_t i = 0; i < table.k; ++i) {
     if (table.dtype == DType::F32) {
       std::memcpy(out + i, at + 4 * i, 4);
@@ -84,11 +85,10 @@ Status Worker::operator_step(const step::AllReduce& s) {
   const Range rows = split(n, members, me);
   const std::int64_t chunk = rows.size() * s.width;
   std::vector<float> slots;  // (all nodes, my rows, width)
-  PF_TRY(comm_.all_to_all_v(group(GroupKind::Tensor), messages,
-                            [&](std::int64_t, Bytes bytes) {
-                              const auto* from = reinterpret_cast<const float*>(bytes.data());
-                              slots.insert(slots.end(), from, from + bytes.size() / sizeof(float));
-                            }));
+  PF_TRY(comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t, Bytes bytes) {
+    const auto* from = reinterpret_cast<const float*>(bytes.data());
+    slots.insert(slots.end(), from, from + bytes.size() / sizeof(float));
+  }));
   for (const TreeAdd& add : tree_finish(s.leaves, tree_cover_all(s.leaves, members))) {
     context_.device.add(1, chunk, {slots.data() + add.src * chunk, chunk},
                         {slots.data() + add.dst * chunk, chunk});
@@ -192,8 +192,8 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
   std::vector<float> logits(root ? static_cast<std::size_t>(n * vocab) : 0);
   std::vector<Bytes> messages(static_cast<std::size_t>(group_size(GroupKind::Tensor)));
   messages.front() = as_bytes_of(shard);
-  PF_TRY(comm_.all_to_all_v(
-      group(GroupKind::Tensor), messages, [&](std::int64_t member, Bytes bytes) {
+  PF_TRY(
+      comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t member, Bytes bytes) {
         if (!root) return;
         const Range theirs = s.group_vocab[static_cast<std::size_t>(member)];
         const ConstRows from{reinterpret_cast<const float*>(bytes.data()), theirs.size()};
@@ -204,8 +204,8 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
       }));
   if (!root) return ok_status();
   for (std::int64_t i = 0; i < n; ++i) {
-    const auto& row = table_.group[static_cast<std::size_t>(
-        table_.local.begin + wanted[static_cast<std::size_t>(i)])];
+    const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin +
+                                                            wanted[static_cast<std::size_t>(i)])];
     context_.on_logits({row.request, row.position, row.samples,
                         std::span(logits).subspan(static_cast<std::size_t>(i * vocab),
                                                   static_cast<std::size_t>(vocab))});

@@ -16,7 +16,7 @@ namespace pentafold {
 namespace {
 
 struct Asked {
-  std::int32_t row = 0;     // of the message
+  std::int32_t row = 0;  // of the message
   std::int32_t expert = 0;
 };
 
@@ -102,11 +102,11 @@ Status Worker::operator_step(const step::Capacity& s) {
     mine.insert(mine.end(), order.begin(), order.end());
   }
   std::vector<std::int32_t> all;
-  PF_TRY(comm_.all_gather_v(group(GroupKind::Stage), as_bytes_of(mine),
-                            [&](std::int64_t, Bytes bytes) {
-                              const auto* from = reinterpret_cast<const std::int32_t*>(bytes.data());
-                              all.insert(all.end(), from, from + bytes.size() / sizeof(std::int32_t));
-                            }));
+  PF_TRY(comm_.all_gather_v(
+      group(GroupKind::Stage), as_bytes_of(mine), [&](std::int64_t, Bytes bytes) {
+        const auto* from = reinterpret_cast<const std::int32_t*>(bytes.data());
+        all.insert(all.end(), from, from + bytes.size() / sizeof(std::int32_t));
+      }));
   std::vector<std::int32_t*> ordered;
   for (std::size_t at = 0; at < all.size(); at += static_cast<std::size_t>(per_row)) {
     ordered.push_back(all.data() + at);
@@ -137,8 +137,9 @@ Status Worker::operator_step(const step::Capacity& s) {
     const auto k = static_cast<std::size_t>(r * rule.top_k);
     const auto width = static_cast<std::size_t>(rule.top_k);
     reweight(rule,
-             std::span(moe_.scores).subspan(static_cast<std::size_t>(r * rule.experts),
-                                            static_cast<std::size_t>(rule.experts)),
+             std::span(moe_.scores)
+                 .subspan(static_cast<std::size_t>(r * rule.experts),
+                          static_cast<std::size_t>(rule.experts)),
              std::span(before).subspan(k, width), std::span(moe_.experts).subspan(k, width),
              std::span(moe_.weights).subspan(k, width));
   }
@@ -164,7 +165,8 @@ Status Worker::operator_step(const step::Dispatch& s) {
         const auto row = static_cast<std::int32_t>(r);
         if (message.rows.empty() || message.rows.back() != row) message.rows.push_back(row);
         message.asked.push_back({static_cast<std::int32_t>(message.rows.size() - 1), expert});
-        moe_.wanted[to].push_back({row, static_cast<std::int32_t>(k), static_cast<std::int32_t>(shard)});
+        moe_.wanted[to].push_back(
+            {row, static_cast<std::int32_t>(k), static_cast<std::int32_t>(shard)});
       }
     }
   }
@@ -293,18 +295,21 @@ Status Worker::operator_step(const step::Combine& s) {
     const auto end = static_cast<std::size_t>(moe_.member_begin[m + 1]);
     answers.push_back(std::as_bytes(std::span(moe_.outputs).subspan(begin, end - begin)));
   }
-  std::vector<float> slots(static_cast<std::size_t>(n * top_k * all_nodes * d));  // (n, k, nodes, d)
-  PF_TRY(comm_.all_to_all_v(group(GroupKind::Stage), answers, [&](std::int64_t member, Bytes bytes) {
-    const auto* from = reinterpret_cast<const float*>(bytes.data());
-    for (const Wanted& wanted : moe_.wanted[static_cast<std::size_t>(member)]) {
-      const auto shard = static_cast<std::size_t>(wanted.shard);
-      const std::int64_t count = s.shard_nodes[shard] * d;
-      const std::int64_t slot = ((wanted.row * top_k + wanted.k) * all_nodes + first_node[shard]) * d;
-      std::copy(from, from + count, slots.data() + slot);
-      from += count;
-    }
-    CHECK(reinterpret_cast<const std::byte*>(from) == bytes.data() + bytes.size());
-  }));
+  std::vector<float> slots(
+      static_cast<std::size_t>(n * top_k * all_nodes * d));  // (n, k, nodes, d)
+  PF_TRY(
+      comm_.all_to_all_v(group(GroupKind::Stage), answers, [&](std::int64_t member, Bytes bytes) {
+        const auto* from = reinterpret_cast<const float*>(bytes.data());
+        for (const Wanted& wanted : moe_.wanted[static_cast<std::size_t>(member)]) {
+          const auto shard = static_cast<std::size_t>(wanted.shard);
+          const std::int64_t count = s.shard_nodes[shard] * d;
+          const std::int64_t slot =
+              ((wanted.row * top_k + wanted.k) * all_nodes + first_node[shard]) * d;
+          std::copy(from, from + count, slots.data() + slot);
+          from += count;
+        }
+        CHECK(reinterpret_cast<const std::byte*>(from) == bytes.data() + bytes.size());
+      }));
 
   const std::vector<TreeAdd> adds = tree_finish(s.leaves, s.nodes);
   const Rows routed = resize(Register::Routed, d);

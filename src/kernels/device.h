@@ -38,12 +38,12 @@ struct Rows {  // (rows, cols)
 
 struct GemmArgs {
   std::int64_t rows = 0;
-  ConstRows x;                        // (rows, k.size())
-  const WeightMatrix* w = nullptr;    // (n, k)
-  Range n;                            // outputs wanted: rows of w
-  Range k;                            // inputs used: columns of w
-  const float* bias = nullptr;        // (n.size()) or null
-  Rows y;                             // (rows, n.size())
+  ConstRows x;                      // (rows, k.size())
+  const WeightMatrix* w = nullptr;  // (n, k)
+  Range n;                          // outputs wanted: rows of w
+  Range k;                          // inputs used: columns of w
+  const float* bias = nullptr;      // (n.size()) or null
+  Rows y;                           // (rows, n.size())
 };
 
 struct LeafGemmArgs {
@@ -52,11 +52,12 @@ struct LeafGemmArgs {
   const WeightMatrix* w = nullptr;  // (n, k)
   Range k;                          // columns of w: leaves [nodes.front().begin, nodes.back().end)
   std::int64_t leaf_width = 0;      // columns in one leaf
-  std::span<const Range> nodes;     // subtrees to sum, contiguous, in leaves (base/reduction_tree.h)
-  float* y = nullptr;               // (nodes.size(), rows, w->n), contiguous
+  std::span<const Range> nodes;  // subtrees to sum, contiguous, in leaves (base/reduction_tree.h)
+  float* y = nullptr;            // (nodes.size(), rows, w->n), contiguous
 };
 
-// One layer's KV pool of one rank: K (blocks, kv_heads, head_dim, 16), V (blocks, kv_heads, 16, head_dim).
+// One layer's KV pool of one rank: K (blocks, kv_heads, head_dim, 16), V (blocks, kv_heads, 16,
+// head_dim).
 struct KvLayer {
   float* k = nullptr;
   float* v = nullptr;
@@ -66,9 +67,9 @@ struct KvLayer {
 
 struct KvAppendArgs {
   std::int64_t rows = 0;
-  ConstRows k;  // (rows, kv_heads * head_dim)
-  ConstRows v;  // (rows, kv_heads * head_dim)
-  std::span<const std::int64_t> positions;           // (rows)
+  ConstRows k;                                        // (rows, kv_heads * head_dim)
+  ConstRows v;                                        // (rows, kv_heads * head_dim)
+  std::span<const std::int64_t> positions;            // (rows)
   std::span<const std::int32_t* const> block_tables;  // (rows): block ids of the row's request
   KvLayer cache;
 };
@@ -76,13 +77,13 @@ struct KvAppendArgs {
 struct AttentionArgs {
   std::int64_t rows = 0;
   std::int64_t q_heads = 0;
-  std::span<const std::int32_t> kv_of_q;  // (q_heads): which local KV head each query head reads
-  ConstRows q;                            // (rows, q_heads * head_dim)
-  Rows out;                               // (rows, q_heads * head_dim)
-  std::span<const std::int64_t> positions;            // (rows)
+  std::span<const std::int32_t> kv_of_q;    // (q_heads): which local KV head each query head reads
+  ConstRows q;                              // (rows, q_heads * head_dim)
+  Rows out;                                 // (rows, q_heads * head_dim)
+  std::span<const std::int64_t> positions;  // (rows)
   std::span<const std::int32_t* const> block_tables;  // (rows)
-  KvLayer cache;                 // holds keys 0..position of every row, the row's own included
-  std::int64_t window = 0;       // keys seen, own included; 0: all
+  KvLayer cache;            // holds keys 0..position of every row, the row's own included
+  std::int64_t window = 0;  // keys seen, own included; 0: all
   float scale = 1.0F;
 };
 
@@ -104,11 +105,14 @@ class Device {
   // order (tree_split): value(node) = value(left) + value(right).
   virtual void leaf_gemm(const LeafGemmArgs& args) const = 0;
 
-  // sum[r] of squares of `width` values: lane l of 16 chains fma(x, x, acc) over elements l, l + 16,
+  // sum[r] of squares of `width` values: lane l of 16 chains fma(x, x, acc) over elements l, l +
+  // 16,
   // ...; then lanes meet pairwise: s[l] += s[l + 8], then 4, 2, 1.
-  virtual void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const = 0;
+  virtual void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x,
+                           float* sum) const = 0;
 
-  // y = (x * (1 / sqrt(sum / denominator + eps))) * weight, per element; sum is per row. x may be y.
+  // y = (x * (1 / sqrt(sum / denominator + eps))) * weight, per element; sum is per row. x may be
+  // y.
   virtual void normalise(std::int64_t rows, std::int64_t width, ConstRows x, const float* sum,
                          float denominator, float eps, const float* weight, Rows y) const = 0;
 

@@ -1,8 +1,8 @@
 // WeightMatrix: an (n, k) matrix of stored weights in the layout its device wants.
 //
 // RowMajor is what checkpoints store; Panels16 is [ceil(n/16)][k][16], so that 16 outputs advance
-// along k with one contiguous load a step (short last panel padded with zeros). Both keep the stored
-// type: widening to fp32 happens in registers. Immutable after pack; shared between ranks.
+// along k with one contiguous load a step (short last panel padded with zeros). Both keep the
+// stored type: widening to fp32 happens in registers. Immutable after pack; shared between ranks.
 // Cost: n k size_of(dtype) bytes, Panels16 rounds n up to 16. Held by kernels/kernels_test.cc.
 #pragma once
 

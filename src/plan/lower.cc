@@ -24,8 +24,9 @@ Result<LoweringContext> LoweringContext::make(const Plan& plan, const ModelSpec&
   if (!failures.empty()) return failures.front();
   LoweringContext context{plan, model, Mesh(plan), {}};
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
-    PF_ASSIGN(auto placement, Placement::build(plan, plan.stages[i],
-                                               context.mesh.layers(StageId(static_cast<int>(i))), model));
+    PF_ASSIGN(auto placement,
+              Placement::build(plan, plan.stages[i],
+                               context.mesh.layers(StageId(static_cast<int>(i))), model));
     context.placements.push_back(std::make_shared<const Placement>(std::move(placement)));
   }
   return context;

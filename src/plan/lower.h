@@ -1,9 +1,9 @@
 // Lowering: Plan x ModelSpec -> one RankProgram per rank.
 //
-// Both phases of a rank are lowered from one plan with the phase's mesh (plan/mesh.h); each layer is
-// attention (lower_attention.cc) then a dense MLP or experts (lower_ffn.cc). Nothing is decided here
-// that the plan does not say.
-// Cost: O(ranks x layers). Held by plan/lower_test.cc; verify/ checks every program it makes.
+// Both phases of a rank are lowered from one plan with the phase's mesh (plan/mesh.h); each layer
+// is attention (lower_attention.cc) then a dense MLP or experts (lower_ffn.cc). Nothing is decided
+// here that the plan does not say. Cost: O(ranks x layers). Held by plan/lower_test.cc; verify/
+// checks every program it makes.
 #pragma once
 
 #include <memory>

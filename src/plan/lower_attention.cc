@@ -26,12 +26,12 @@ void project(const PhaseView& view, LayerId layer, const HeadShard& mine, std::v
     Range heads;
   };
   const ModelSpec& model = view.model();
-  for (const Projection& p :
-       {Projection{TensorRole::Q, TensorRole::QBias, Register::Q, mine.q},
-        Projection{TensorRole::K, TensorRole::KBias, Register::K, mine.kv},
-        Projection{TensorRole::V, TensorRole::VBias, Register::V, mine.kv}}) {
+  for (const Projection& p : {Projection{TensorRole::Q, TensorRole::QBias, Register::Q, mine.q},
+                              Projection{TensorRole::K, TensorRole::KBias, Register::K, mine.kv},
+                              Projection{TensorRole::V, TensorRole::VBias, Register::V, mine.kv}}) {
     const Range rows = times(p.heads, model.head_dim);
-    step::Gemm gemm{Register::Normed, p.reg, {{p.weight, layer.value, -1}, rows, {0, model.d}}, {}, false};
+    step::Gemm gemm{
+        Register::Normed, p.reg, {{p.weight, layer.value, -1}, rows, {0, model.d}}, {}, false};
     if (model.qkv_bias) {
       gemm.bias = {p.bias, layer.value, -1};
       gemm.has_bias = true;
@@ -73,7 +73,9 @@ void clamp_and_rotate(const PhaseView& view, const HeadShard& mine, std::vector<
   out.push_back(step::Rope{Register::K, mine.kv.size()});
 }
 
-Range relative(Range r, std::int64_t origin) { return {r.begin - origin, r.end - origin}; }
+Range relative(Range r, std::int64_t origin) {
+  return {r.begin - origin, r.end - origin};
+}
 
 void attend(const PhaseView& view, LayerId layer, const HeadShard& mine, std::vector<Step>& out) {
   const std::int64_t window = view.model().layers[layer.index()].sliding_window;

@@ -20,7 +20,8 @@ void lower_mlp(const PhaseView& view, LayerId layer, const SharedMlp& mlp, std::
   const Range mine = view.shard(leaves);
   const Range units{mine.begin * leaf_width, mine.end * leaf_width};
   const auto column_parallel = [&](TensorRole role, TensorRole bias, Register reg) {
-    step::Gemm gemm{Register::Normed, reg, {{role, layer.value, -1}, units, {0, model.d}}, {}, false};
+    step::Gemm gemm{
+        Register::Normed, reg, {{role, layer.value, -1}, units, {0, model.d}}, {}, false};
     if (mlp.bias) {
       gemm.bias = {bias, layer.value, -1};
       gemm.has_bias = true;
@@ -85,8 +86,8 @@ void lower_experts(const PhaseView& view, LayerId layer, std::vector<Step>& out)
   out.push_back(std::move(mlp));
   step::Combine combine{layer, model.d, leaves, {}, tree_cover_all(leaves, view.stage.etp)};
   for (std::int64_t shard = 0; shard < view.stage.etp; ++shard) {
-    combine.shard_nodes.push_back(static_cast<std::int32_t>(
-        tree_cover(leaves, split(leaves, view.stage.etp, shard)).size()));
+    combine.shard_nodes.push_back(
+        static_cast<std::int32_t>(tree_cover(leaves, split(leaves, view.stage.etp, shard)).size()));
   }
   out.push_back(std::move(combine));
   out.push_back(step::GatherSlices{model.d});
@@ -113,9 +114,10 @@ void lower_ffn(const PhaseView& view, LayerId layer, std::vector<Step>& out) {
     lower_experts(view, layer, out);
     return;
   }
-  lower_mlp(view, layer,
-            {TensorRole::Gate, TensorRole::Up, TensorRole::Down, model.dense_hidden, model.mlp_bias},
-            out);
+  lower_mlp(
+      view, layer,
+      {TensorRole::Gate, TensorRole::Up, TensorRole::Down, model.dense_hidden, model.mlp_bias},
+      out);
   out.push_back(step::Residual{Register::Reduced});
 }
 

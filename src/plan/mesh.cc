@@ -9,7 +9,9 @@
 
 namespace pentafold {
 
-const char* to_string(Phase phase) { return phase == Phase::Prefill ? "prefill" : "decode"; }
+const char* to_string(Phase phase) {
+  return phase == Phase::Prefill ? "prefill" : "decode";
+}
 
 PhaseMesh phase_mesh(const StagePlan& stage, Phase phase) {
   if (phase == Phase::Prefill) return {stage.dp, stage.sp, stage.tp};
@@ -190,10 +192,10 @@ class FoldingJudge {
                                    i, stage.ep, model_.experts));
     }
     if (stage.placement == PlacementStyle::Spread && stage.ep > moe_layers * model_.experts) {
-      fail(stage.line, fmt::format("stage {}: ep = {} groups for {} layers x {} experts = {} "
-                                   "(layer, expert) pairs leaves groups empty",
-                                   i, stage.ep, moe_layers, model_.experts,
-                                   moe_layers * model_.experts));
+      fail(stage.line,
+           fmt::format("stage {}: ep = {} groups for {} layers x {} experts = {} "
+                       "(layer, expert) pairs leaves groups empty",
+                       i, stage.ep, moe_layers, model_.experts, moe_layers * model_.experts));
     }
   }
 

@@ -38,9 +38,10 @@ Status check_copies(const Plan& plan, const StagePlan& stage, std::int64_t layer
         return fail(fmt::format("rank {} is not in the stage's 0..{}", rank, stage.ranks() - 1));
       }
       if (used[static_cast<std::size_t>(rank)]) {
-        return fail(fmt::format("rank {} appears twice; two shards or copies of one expert must "
-                                "not share a rank",
-                                rank));
+        return fail(
+            fmt::format("rank {} appears twice; two shards or copies of one expert must "
+                        "not share a rank",
+                        rank));
       }
       used[static_cast<std::size_t>(rank)] = true;
     }
@@ -63,7 +64,8 @@ Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Ran
     if (!model.layers[static_cast<std::size_t>(layer)].moe) continue;
     for (std::int64_t expert = 0; expert < model.experts; ++expert) {
       auto& copies =
-          placement.table_[static_cast<std::size_t>((layer - layers.begin) * model.experts + expert)];
+          placement
+              .table_[static_cast<std::size_t>((layer - layers.begin) * model.experts + expert)];
       if (stage.placement != PlacementStyle::Explicit) {
         const std::int64_t group = stage.placement == PlacementStyle::Spread
                                        ? dealt++ % stage.ep

@@ -1,10 +1,10 @@
 // Plan: the small set of decisions that everything else is unrolled from.
 //
-// Degrees are folded: a stage of r ranks is seen by attention as dp x sp x tp = r and by the experts
-// as ep x etp (x edp repeats) = r (plan/mesh.h). plan/plan_file.h reads it from YAML; the format is
-// docs/plan-format.md. A plan carries the place it was read from, so that every later complaint can
-// name file and line.
-// Cost: a plain value. Held by plan/plan_file_test.cc and plan/mesh_test.cc.
+// Degrees are folded: a stage of r ranks is seen by attention as dp x sp x tp = r and by the
+// experts as ep x etp (x edp repeats) = r (plan/mesh.h). plan/plan_file.h reads it from YAML; the
+// format is docs/plan-format.md. A plan carries the place it was read from, so that every later
+// complaint can name file and line. Cost: a plain value. Held by plan/plan_file_test.cc and
+// plan/mesh_test.cc.
 #pragma once
 
 #include <cstdint>
@@ -70,8 +70,8 @@ struct Plan {
   std::int64_t microbatches = 1;
   std::int64_t prefill_chunk = 512;  // most prompt tokens of one request in one step
   std::int64_t max_batch = 64;       // most requests in one step, per replica
-  std::int64_t kv_blocks = 0;        // blocks of 16 tokens per dp group; 0: as many as the run needs
-  std::optional<DType> weight_dtype;  // nothing given: as stored
+  std::int64_t kv_blocks = 0;  // blocks of 16 tokens per dp group; 0: as many as the run needs
+  std::optional<DType> weight_dtype;      // nothing given: as stored
   std::optional<double> capacity_factor;  // nothing given: dropless
   OverflowPolicy overflow = OverflowPolicy::Drop;
   std::int64_t device_memory_bytes = 0;  // 0: not checked

@@ -7,33 +7,54 @@ namespace pentafold {
 
 const char* to_string(Register reg) {
   switch (reg) {
-    case Register::Hidden: return "hidden";
-    case Register::Normed: return "normed";
-    case Register::Q: return "q";
-    case Register::K: return "k";
-    case Register::V: return "v";
-    case Register::SeqQ: return "seq_q";
-    case Register::SeqK: return "seq_k";
-    case Register::SeqV: return "seq_v";
-    case Register::SeqAttn: return "seq_attn";
-    case Register::Attn: return "attn";
-    case Register::Gate: return "gate";
-    case Register::Up: return "up";
-    case Register::Partial: return "partial";
-    case Register::Reduced: return "reduced";
-    case Register::RouterLogits: return "router_logits";
-    case Register::Routed: return "routed";
-    case Register::MoeOut: return "moe_out";
-    case Register::kCount: break;
+    case Register::Hidden:
+      return "hidden";
+    case Register::Normed:
+      return "normed";
+    case Register::Q:
+      return "q";
+    case Register::K:
+      return "k";
+    case Register::V:
+      return "v";
+    case Register::SeqQ:
+      return "seq_q";
+    case Register::SeqK:
+      return "seq_k";
+    case Register::SeqV:
+      return "seq_v";
+    case Register::SeqAttn:
+      return "seq_attn";
+    case Register::Attn:
+      return "attn";
+    case Register::Gate:
+      return "gate";
+    case Register::Up:
+      return "up";
+    case Register::Partial:
+      return "partial";
+    case Register::Reduced:
+      return "reduced";
+    case Register::RouterLogits:
+      return "router_logits";
+    case Register::Routed:
+      return "routed";
+    case Register::MoeOut:
+      return "moe_out";
+    case Register::kCount:
+      break;
   }
   return "?";
 }
 
 const char* to_string(RowSet rows) {
   switch (rows) {
-    case RowSet::Local: return "local";
-    case RowSet::Group: return "group";
-    case RowSet::Slice: return "slice";
+    case RowSet::Local:
+      return "local";
+    case RowSet::Group:
+      return "group";
+    case RowSet::Slice:
+      return "slice";
   }
   return "?";
 }
@@ -43,9 +64,11 @@ RowSet row_set(Register reg) {
     case Register::SeqQ:
     case Register::SeqK:
     case Register::SeqV:
-    case Register::SeqAttn: return RowSet::Group;
+    case Register::SeqAttn:
+      return RowSet::Group;
     case Register::RouterLogits:
-    case Register::Routed: return RowSet::Slice;
+    case Register::Routed:
+      return RowSet::Slice;
     case Register::Hidden:
     case Register::Normed:
     case Register::Q:
@@ -57,16 +80,20 @@ RowSet row_set(Register reg) {
     case Register::Partial:
     case Register::Reduced:
     case Register::MoeOut:
-    case Register::kCount: break;
+    case Register::kCount:
+      break;
   }
   return RowSet::Local;
 }
 
 const char* to_string(GroupKind kind) {
   switch (kind) {
-    case GroupKind::Tensor: return "tensor";
-    case GroupKind::Sequence: return "sequence";
-    case GroupKind::Stage: return "stage";
+    case GroupKind::Tensor:
+      return "tensor";
+    case GroupKind::Sequence:
+      return "sequence";
+    case GroupKind::Stage:
+      return "stage";
   }
   return "?";
 }
@@ -146,8 +173,12 @@ struct Weights {
 
 }  // namespace
 
-const char* step_name(const Step& step) { return std::visit(Name{}, step); }
+const char* step_name(const Step& step) {
+  return std::visit(Name{}, step);
+}
 
-std::vector<WeightSlice> weights_of(const Step& step) { return std::visit(Weights{}, step); }
+std::vector<WeightSlice> weights_of(const Step& step) {
+  return std::visit(Weights{}, step);
+}
 
 }  // namespace pentafold

@@ -34,18 +34,23 @@ enum class RowSet {
 };
 
 enum class Register {
-  Hidden,    // Local: the residual stream (rows, d)
-  Normed,    // Local (rows, d)
-  Q, K, V,   // Local: this rank's heads of the projections
-  SeqQ, SeqK, SeqV,  // Group: after sequence -> heads: fewer heads, all rows
-  SeqAttn,   // Group: attention output before heads -> sequence
-  Attn,      // Local: attention output, this rank's heads
-  Gate, Up,  // Local: this rank's hidden units of a dense or shared MLP
-  Partial,   // Local: subtree sums of a sharded contraction (nodes, rows, width)
-  Reduced,   // Local (rows, d)
+  Hidden,  // Local: the residual stream (rows, d)
+  Normed,  // Local (rows, d)
+  Q,
+  K,
+  V,  // Local: this rank's heads of the projections
+  SeqQ,
+  SeqK,
+  SeqV,     // Group: after sequence -> heads: fewer heads, all rows
+  SeqAttn,  // Group: attention output before heads -> sequence
+  Attn,     // Local: attention output, this rank's heads
+  Gate,
+  Up,            // Local: this rank's hidden units of a dense or shared MLP
+  Partial,       // Local: subtree sums of a sharded contraction (nodes, rows, width)
+  Reduced,       // Local (rows, d)
   RouterLogits,  // Slice (rows, experts)
-  Routed,    // Slice (rows, d): the experts' weighted sum
-  MoeOut,    // Local (rows, d)
+  Routed,        // Slice (rows, d): the experts' weighted sum
+  MoeOut,        // Local (rows, d)
   kCount,
 };
 const char* to_string(Register reg);
@@ -87,8 +92,8 @@ struct HeadNorm {
 // RMSNorm over all heads of all shards, in place: the group exchanges each head's sum of squares.
 struct WidthNorm {
   Register reg{};
-  WeightSlice weight;             // this shard's part of (total_heads * head_dim)
-  Range heads;                    // this shard's heads
+  WeightSlice weight;  // this shard's part of (total_heads * head_dim)
+  Range heads;         // this shard's heads
   std::int64_t total_heads = 0;
   std::vector<Range> group_heads;  // heads of every member, in member order
 };
@@ -178,7 +183,8 @@ struct ExpertMlp {
   std::int64_t leaf_width = 0;
   std::vector<LocalExpert> experts;
 };
-// Complete expert outputs come home; the tree is finished, then weights in the gate's order: Routed.
+// Complete expert outputs come home; the tree is finished, then weights in the gate's order:
+// Routed.
 struct Combine {
   LayerId layer;
   std::int64_t width = 0;

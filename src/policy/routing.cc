@@ -51,7 +51,8 @@ RouterRule router_rule(const ModelSpec& model) {
 void select_experts(const RouterRule& rule, std::span<const float> logits, std::span<float> scores,
                     std::span<std::int32_t> experts, std::span<float> weights) {
   CHECK(static_cast<std::int64_t>(logits.size()) == rule.experts && scores.size() == logits.size());
-  CHECK(static_cast<std::int64_t>(experts.size()) == rule.top_k && weights.size() == experts.size());
+  CHECK(static_cast<std::int64_t>(experts.size()) == rule.top_k &&
+        weights.size() == experts.size());
   softmax(logits, scores);
   if (rule.order == RouterOrder::TopkSoftmax) {
     take_top(logits, experts);
@@ -77,8 +78,8 @@ std::vector<std::int32_t> rank_experts(std::span<const float> scores) {
 }
 
 std::int64_t expert_capacity(double capacity_factor, std::int64_t tokens, const RouterRule& rule) {
-  const double share =
-      capacity_factor * static_cast<double>(tokens * rule.top_k) / static_cast<double>(rule.experts);
+  const double share = capacity_factor * static_cast<double>(tokens * rule.top_k) /
+                       static_cast<double>(rule.experts);
   return static_cast<std::int64_t>(std::ceil(share));
 }
 

@@ -67,9 +67,9 @@ void Scheduler::admit() {
     running.request = std::move(request);
     running.group = group;
     running.blocks = std::move(blocks);
-    const auto at = std::upper_bound(
-        running_.begin(), running_.end(), running.request.id,
-        [](RequestId id, const Running& other) { return id < other.request.id; });
+    const auto at =
+        std::upper_bound(running_.begin(), running_.end(), running.request.id,
+                         [](RequestId id, const Running& other) { return id < other.request.id; });
     running_.insert(at, std::move(running));
     waiting_.pop_front();
   }

@@ -34,19 +34,19 @@ struct Request {
 // Consecutive tokens of one request in one step.
 struct Segment {
   RequestId request;
-  std::int64_t start = 0;             // position of tokens[0]
+  std::int64_t start = 0;  // position of tokens[0]
   std::vector<std::int32_t> tokens;
-  std::int64_t group = 0;             // scheduling dp group
-  bool samples = false;               // the last row's logits choose the next token
+  std::int64_t group = 0;  // scheduling dp group
+  bool samples = false;    // the last row's logits choose the next token
   std::shared_ptr<const std::vector<std::int32_t>> blocks;  // the request's, within its group
 };
 
 struct StepBatch {
   std::int64_t number = 0;
   Phase phase = Phase::Prefill;
-  std::vector<Segment> segments;   // ascending (request, start)
+  std::vector<Segment> segments;    // ascending (request, start)
   std::vector<Range> microbatches;  // of segments; every one non-empty
-  std::int64_t tokens = 0;         // in all segments
+  std::int64_t tokens = 0;          // in all segments
 };
 
 struct SchedulerLimits {
@@ -78,7 +78,7 @@ class Scheduler {
   struct Running {
     Request request;
     std::int64_t group = 0;
-    std::int64_t computed = 0;   // tokens whose KV is in the cache
+    std::int64_t computed = 0;  // tokens whose KV is in the cache
     std::int64_t generated = 0;
     std::int32_t last_token = 0;
     std::shared_ptr<const std::vector<std::int32_t>> blocks;

@@ -64,11 +64,10 @@ std::string format_collectives(const std::map<std::string, CollectiveReport>& co
 std::string format_report(const Report& report, bool details) {
   std::int64_t moved = 0;
   for (const auto& [name, c] : report.collectives) moved += c.bytes;
-  std::string out =
-      fmt::format("plan {} on {} rank{}: start {}, weights {} in {}\n", report.plan, report.ranks,
-                  report.ranks == 1 ? "" : "s", format_seconds(report.start_s),
-                  format_bytes(static_cast<double>(report.weight_bytes)),
-                  format_seconds(report.load_s));
+  std::string out = fmt::format(
+      "plan {} on {} rank{}: start {}, weights {} in {}\n", report.plan, report.ranks,
+      report.ranks == 1 ? "" : "s", format_seconds(report.start_s),
+      format_bytes(static_cast<double>(report.weight_bytes)), format_seconds(report.load_s));
   out += fmt::format(
       "{} request{}, {} tokens generated in {} steps, {}: TTFT {}, TPOT {}, {:.1f} tokens/s\n",
       report.requests.size(), report.requests.size() == 1 ? "" : "s", report.generated(),

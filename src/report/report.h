@@ -1,4 +1,5 @@
-// Report: what a run (or, in time, a prediction) says, in one type, so that comparing is subtracting.
+// Report: what a run (or, in time, a prediction) says, in one type, so that comparing is
+// subtracting.
 //
 // Held by report/report_test.cc and tests/e2e.
 #pragma once
@@ -45,8 +46,8 @@ struct Report {
   std::int64_t logit_rows = 0;
 
   double mean_ttft_s() const;
-  double mean_tpot_s() const;        // over requests with two tokens or more; 0 if none
-  double tokens_per_s() const;       // generated, over run_s
+  double mean_tpot_s() const;   // over requests with two tokens or more; 0 if none
+  double tokens_per_s() const;  // generated, over run_s
   std::int64_t generated() const;
 };
 

@@ -1,4 +1,5 @@
-// The tensors of a model: what parameters there are, their shapes, and what a checkpoint calls them.
+// The tensors of a model: what parameters there are, their shapes, and what a checkpoint calls
+// them.
 //
 // A TensorId names a parameter by role, independent of family; checkpoint_name gives the family's
 // name for it. model_tensors lists all of a model's parameters once: weights are loaded, verified
@@ -19,18 +20,30 @@ namespace pentafold {
 enum class TensorRole {
   Embedding,  // (vocab, d)
   InputNorm,  // (d)
-  Q, K, V,    // (heads * head_dim, d), (kv_heads * head_dim, d) x 2
-  QBias, KBias, VBias, OBias,
-  QNorm, KNorm,  // (head_dim), or (heads * head_dim) / (kv_heads * head_dim) for FullWidth
-  O,             // (d, heads * head_dim)
-  PostNorm,      // (d)
-  Router,        // (experts, d)
-  Gate, Up, Down,  // routed expert `expert`, or the dense MLP when expert < 0: (hidden, d) x 2, (d, hidden)
-  GateBias, UpBias, DownBias,              // dense MLP only (Llama mlp_bias)
-  SharedGate, SharedUp, SharedDown,        // shared expert
-  SharedRouter,                            // (1, d): sigmoid gate of the shared expert
-  FinalNorm,                               // (d)
-  LmHead,                                  // (vocab, d); absent when embeddings are tied
+  Q,
+  K,
+  V,  // (heads * head_dim, d), (kv_heads * head_dim, d) x 2
+  QBias,
+  KBias,
+  VBias,
+  OBias,
+  QNorm,
+  KNorm,     // (head_dim), or (heads * head_dim) / (kv_heads * head_dim) for FullWidth
+  O,         // (d, heads * head_dim)
+  PostNorm,  // (d)
+  Router,    // (experts, d)
+  Gate,
+  Up,
+  Down,  // routed expert `expert`, or the dense MLP when expert < 0: (hidden, d) x 2, (d, hidden)
+  GateBias,
+  UpBias,
+  DownBias,  // dense MLP only (Llama mlp_bias)
+  SharedGate,
+  SharedUp,
+  SharedDown,    // shared expert
+  SharedRouter,  // (1, d): sigmoid gate of the shared expert
+  FinalNorm,     // (d)
+  LmHead,        // (vocab, d); absent when embeddings are tied
 };
 const char* to_string(TensorRole role);
 
@@ -61,7 +74,8 @@ std::string checkpoint_name(const ModelSpec& model, TensorId id);
 template <>
 struct std::hash<pentafold::TensorId> {
   std::size_t operator()(const pentafold::TensorId& t) const noexcept {
-    return (static_cast<std::size_t>(t.role) * 4099 + static_cast<std::size_t>(t.layer + 1)) * 65599 +
+    return (static_cast<std::size_t>(t.role) * 4099 + static_cast<std::size_t>(t.layer + 1)) *
+               65599 +
            static_cast<std::size_t>(t.expert + 1);
   }
 };

@@ -1,10 +1,11 @@
-// The promise, exhaustively at small size: every legal (pp, dp, sp, tp, ep, etp) with a product of at
-// most 8, every placement, on a tiny model of every family, gives the bits of one rank: all logits
-// and all sampled tokens, with prompts whole or in chunks of 1, 7 and 64, batches of 1, 3 and 8
-// requests submitted in different orders, one or two microbatches, and with an expert capacity.
+// The promise, exhaustively at small size: every legal (pp, dp, sp, tp, ep, etp) with a product of
+// at most 8, every placement, on a tiny model of every family, gives the bits of one rank: all
+// logits and all sampled tokens, with prompts whole or in chunks of 1, 7 and 64, batches of 1, 3
+// and 8 requests submitted in different orders, one or two microbatches, and with an expert
+// capacity.
 //
-// A plan runs a different part of the scenario list each (so every pair of degrees and scenario kind
-// occurs many times over the cube); plans of the full product 8 run all of it.
+// A plan runs a different part of the scenario list each (so every pair of degrees and scenario
+// kind occurs many times over the cube); plans of the full product 8 run all of it.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

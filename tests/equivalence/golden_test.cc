@@ -30,7 +30,8 @@ std::vector<Golden> goldens() {
   for (const auto& entry : fs::directory_iterator(root + "/tests/golden")) {
     if (!fs::exists(entry.path() / "config.json")) continue;
     const std::string dir = entry.path().string();
-    out.push_back({entry.path().filename().string(), dir, dir + "/prompt.json", dir + "/logits.npy"});
+    out.push_back(
+        {entry.path().filename().string(), dir, dir + "/prompt.json", dir + "/logits.npy"});
   }
   out.push_back({"tiny-moe", root + "/models/tiny-moe", root + "/tests/golden/tiny_moe_prompt.json",
                  root + "/tests/golden/tiny_moe_logits.npy"});
@@ -69,8 +70,9 @@ double relative_error(const Golden& golden, const Degrees& degrees) {
   callbacks.on_logits = [&](const LogitRow& row) {
     ++rows;
     for (std::int64_t v = 0; v < expected.cols; ++v) {
-      const double gap = row.logits[static_cast<std::size_t>(v)] -
-                         expected.values[static_cast<std::size_t>(row.position * expected.cols + v)];
+      const double gap =
+          row.logits[static_cast<std::size_t>(v)] -
+          expected.values[static_cast<std::size_t>(row.position * expected.cols + v)];
       worst = std::max(worst, std::abs(gap));
     }
   };
@@ -83,7 +85,8 @@ double relative_error(const Golden& golden, const Degrees& degrees) {
 TEST(Golden, LogitsAreThoseOfAnIndependentImplementation) {
   ASSERT_GE(goldens().size(), 16U);
   for (const Golden& golden : goldens()) {
-    // fp32 chains of a few hundred terms: errors of 1e-6; a wrong reading of a config shows as 1e-1.
+    // fp32 chains of a few hundred terms: errors of 1e-6; a wrong reading of a config shows as
+    // 1e-1.
     EXPECT_LT(relative_error(golden, {}), 2e-5) << golden.name;
   }
 }

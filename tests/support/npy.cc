@@ -13,8 +13,8 @@ NpyMatrix read_npy(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   CHECK(bytes.size() > 10 && bytes.compare(1, 5, "NUMPY") == 0, "not an .npy file");
-  const std::size_t header = 10 + static_cast<unsigned char>(bytes[8]) +
-                             256U * static_cast<unsigned char>(bytes[9]);
+  const std::size_t header =
+      10 + static_cast<unsigned char>(bytes[8]) + 256U * static_cast<unsigned char>(bytes[9]);
   const std::string text = bytes.substr(10, header - 10);
   CHECK(text.find("'<f4'") != std::string::npos);
   CHECK(text.find("'fortran_order': False") != std::string::npos);

@@ -22,7 +22,9 @@ ModelSpec base_model(const std::string& name) {
 
 }  // namespace
 
-ModelSpec tiny_mixtral() { return base_model("mixtral"); }
+ModelSpec tiny_mixtral() {
+  return base_model("mixtral");
+}
 
 ModelSpec tiny_sliding() {
   ModelSpec model = base_model("sliding");
