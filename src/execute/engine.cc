@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #include "base/check.h"
@@ -75,6 +76,8 @@ struct Engine::State {
   double start_s = 0;
   double load_s = 0;
 
+  Status build(WeightSource source);
+  Status launch();
   void rank_main(Rank rank);
   void serve_steps(Worker& worker, StepPost& post);
   void on_logits(std::int64_t replica, const LogitRow& row);
@@ -203,66 +206,77 @@ Engine::~Engine() {
   if (state_) state_->stop();
 }
 
-Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec& model,
-                                              WeightSource source, const EngineOptions& options) {
-  auto owned = std::make_unique<State>();
-  State& state = *owned;
-  state.started = Clock::now();
-  state.plan = plan;
-  state.model = model;
-  state.options = options;
-  PF_TRY(resolve_layers(state.plan, model.num_layers()));
-  state.device = make_device(options.device);
-  if (!state.device) {
+// Everything that ranks share, before there are any.
+Status Engine::State::build(WeightSource source) {
+  PF_TRY(resolve_layers(plan, model.num_layers()));
+  device = make_device(options.device);
+  if (!device) {
     return make_error(ErrorCode::Unsupported,
                       fmt::format("no device '{}'; choose cpu or reference", options.device));
   }
-  if (options.hooks.wrap_device) {
-    state.device = options.hooks.wrap_device(std::move(state.device));
-  }
-  PF_ASSIGN(auto lowering, LoweringContext::make(state.plan, state.model));
-  state.lowering.emplace(std::move(lowering));
-  state.weights =
-      std::make_unique<WeightStore>(std::move(source), *state.device, state.plan.weight_dtype);
-  state.rope_table = make_rope_table(model.rope, model.head_dim, options.max_positions);
-  const LocalWorldOptions world_options{options.timeout};
-  state.world = std::make_unique<LocalWorld>(state.plan.world(), world_options);
-  state.limits = options.limits.value_or(scheduler_limits(state.plan, options.blocks_per_group));
-  state.context.emplace(RunContext{state.plan,
-                                   state.model,
-                                   state.lowering->mesh,
-                                   *state.device,
-                                   *state.weights,
-                                   state.rope_table,
-                                   state.limits.blocks_per_group,
-                                   state.limits.groups,
-                                   options.all_logits,
-                                   {}});
-  for (std::int64_t r = 0; r < state.plan.replicas; ++r) {
-    state.posts.push_back(std::make_unique<StepPost>());
-    state.sampled.push_back(std::make_unique<Sampled>());
-  }
+  if (options.hooks.wrap_device) device = options.hooks.wrap_device(std::move(device));
+  PF_ASSIGN(auto lowered, LoweringContext::make(plan, model));
+  lowering.emplace(std::move(lowered));
+  weights = std::make_unique<WeightStore>(std::move(source), *device, plan.weight_dtype);
+  rope_table = make_rope_table(model.rope, model.head_dim, options.max_positions);
+  world = std::make_unique<LocalWorld>(plan.world(), LocalWorldOptions{options.timeout});
+  limits = options.limits.value_or(scheduler_limits(plan, options.blocks_per_group));
+  context.emplace(RunContext{plan,
+                             model,
+                             lowering->mesh,
+                             *device,
+                             *weights,
+                             rope_table,
+                             limits.blocks_per_group,
+                             limits.groups,
+                             options.all_logits,
+                             {}});
   // Requests are dealt to replicas by id, so a row knows its replica.
-  state.context->on_logits = [s = &state](const LogitRow& row) {
-    s->on_logits(row.request.value % s->plan.replicas, row);
+  context->on_logits = [this](const LogitRow& row) {
+    on_logits(row.request.value % plan.replicas, row);
   };
-  const auto world = static_cast<std::size_t>(state.plan.world());
-  state.workers.resize(world);
-  for (std::size_t r = 0; r < world; ++r) {
-    state.threads.emplace_back(
-        [s = &state, r] { s->rank_main(Rank(static_cast<std::int64_t>(r))); });
+  for (std::int64_t r = 0; r < plan.replicas; ++r) {
+    posts.push_back(std::make_unique<StepPost>());
+    sampled.push_back(std::make_unique<Sampled>());
   }
-  std::unique_ptr<Engine> engine(new Engine(std::move(owned)));
-  const auto all = static_cast<std::int64_t>(world);
-  std::unique_lock lock(state.ready_mutex);
-  state.ready_changed.wait(lock, [&] { return state.prepared == all; });
-  state.start_s = seconds_since(state.started);
-  while (!state.ready_changed.wait_for(lock, std::chrono::milliseconds(200),
-                                       [&] { return state.loaded == all; })) {
-    if (options.on_loading) options.on_loading(state.weights->bytes_held());
+  workers.resize(static_cast<std::size_t>(plan.world()));
+  return ok_status();
+}
+
+// Starts the ranks and waits until all have their caches, then their weights.
+Status Engine::State::launch() {
+  const std::int64_t all = plan.world();
+  try {
+    for (std::int64_t r = 0; r < all; ++r) {
+      threads.emplace_back([this, r] { rank_main(Rank(r)); });
+    }
+  } catch (const std::system_error& error) {
+    return make_error(ErrorCode::OutOfMemory,
+                      fmt::format("the system refused thread {} of {} ({}); run a plan with fewer "
+                                  "ranks or raise the limit on threads",
+                                  threads.size() + 1, all, error.what()));
   }
-  state.load_s = seconds_since(state.started) - state.start_s;
-  PF_TRY(state.world->status());
+  std::unique_lock lock(ready_mutex);
+  ready_changed.wait(lock, [&] { return prepared == all; });
+  start_s = seconds_since(started);
+  while (!ready_changed.wait_for(lock, std::chrono::milliseconds(200),
+                                 [&] { return loaded == all; })) {
+    if (options.on_loading) options.on_loading(weights->bytes_held());
+  }
+  load_s = seconds_since(started) - start_s;
+  return world->status();
+}
+
+Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec& model,
+                                              WeightSource source, const EngineOptions& options) {
+  auto state = std::make_unique<State>();
+  state->started = Clock::now();
+  state->plan = plan;
+  state->model = model;
+  state->options = options;
+  PF_TRY(state->build(std::move(source)));
+  std::unique_ptr<Engine> engine(new Engine(std::move(state)));  // from here on it stops its ranks
+  PF_TRY(engine->state_->launch());
   return engine;
 }
 

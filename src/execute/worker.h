@@ -143,6 +143,8 @@ class Worker {
   void activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate, Rows up) const;
   void run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
                   std::span<const std::size_t> mine);
+  std::vector<std::int32_t> capacity_entries(const RouterRule& rule, bool ranked) const;
+  void reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before);
   void count_routing(LayerId layer, std::span<const std::int32_t> before);
   Status emit_logits(const step::LmHead& s, std::span<const std::int64_t> wanted);
 

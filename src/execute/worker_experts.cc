@@ -85,66 +85,65 @@ void Worker::count_routing(LayerId layer, std::span<const std::int32_t> before) 
 // the ledger carries over to the step's later microbatches, whose rows come later in that order.
 Status Worker::operator_step(const step::Capacity& s) {
   const RouterRule rule = router_rule(context_.model);
-  const OverflowPolicy policy = context_.plan.overflow;
-  const bool ranked = policy == OverflowPolicy::NextBest;
-  const std::int64_t per_row = 1 + rule.top_k + (ranked ? rule.experts : 0);
-  const auto n = rows(Register::RouterLogits);
-  std::vector<std::int32_t> mine;
-  for (std::int64_t r = 0; r < n; ++r) {
-    const auto& row = table_.group[static_cast<std::size_t>(table_.slice.begin + r)];
-    mine.push_back(static_cast<std::int32_t>(row.number));
-    const auto chosen = moe_.experts.begin() + r * rule.top_k;
-    mine.insert(mine.end(), chosen, chosen + rule.top_k);
-    if (!ranked) continue;
-    const auto order = rank_experts(std::span(moe_.scores)
-                                        .subspan(static_cast<std::size_t>(r * rule.experts),
-                                                 static_cast<std::size_t>(rule.experts)));
-    mine.insert(mine.end(), order.begin(), order.end());
-  }
-  std::vector<std::int32_t> all;
+  const bool ranked = context_.plan.overflow == OverflowPolicy::NextBest;
+  const std::vector<std::int32_t> mine = capacity_entries(rule, ranked);
+  std::vector<std::int32_t> all;  // entries of the whole stage, each per_row long
   PF_TRY(comm_.all_gather_v(
       group(GroupKind::Stage), as_bytes_of(mine), [&](std::int64_t, Bytes bytes) {
         const auto* from = reinterpret_cast<const std::int32_t*>(bytes.data());
-        all.insert(all.end(), from, from + bytes.size() / sizeof(std::int32_t));
+        all.insert(all.end(), from, from + bytes.size() / sizeof(*from));
       }));
+  const auto per_row = static_cast<std::size_t>(1 + rule.top_k + (ranked ? rule.experts : 0));
   std::vector<std::int32_t*> ordered;
-  for (std::size_t at = 0; at < all.size(); at += static_cast<std::size_t>(per_row)) {
-    ordered.push_back(all.data() + at);
-  }
+  for (std::size_t at = 0; at < all.size(); at += per_row) ordered.push_back(all.data() + at);
   std::sort(ordered.begin(), ordered.end(),
             [](const std::int32_t* a, const std::int32_t* b) { return *a < *b; });
   auto [ledger, fresh] = ledgers_.try_emplace(s.layer.value);
   if (fresh) {
-    const std::int64_t capacity =
-        expert_capacity(*context_.plan.capacity_factor, batch_->tokens, rule);
-    ledger->second = CapacityLedger(capacity, rule.experts);
+    const double factor = *context_.plan.capacity_factor;
+    ledger->second = CapacityLedger(expert_capacity(factor, batch_->tokens, rule), rule.experts);
   }
   const std::vector<std::int32_t> before = moe_.experts;
-  std::size_t next = 0;  // my rows are ascending too
+  const auto top_k = static_cast<std::size_t>(rule.top_k);
+  auto row = static_cast<std::size_t>(table_.slice.begin);  // mine are ascending too
+  auto admitted = moe_.experts.begin();
   for (std::int32_t* entry : ordered) {
-    const std::span chosen(entry + 1, static_cast<std::size_t>(rule.top_k));
-    const std::span preference(entry + 1 + rule.top_k,
-                               static_cast<std::size_t>(ranked ? rule.experts : 0));
-    ledger->second.admit(policy, chosen, preference);
-    const auto at = static_cast<std::size_t>(table_.slice.begin) + next;
-    if (static_cast<std::int64_t>(next) < n && table_.group[at].number == *entry) {
-      std::copy(chosen.begin(), chosen.end(),
-                moe_.experts.begin() + static_cast<std::ptrdiff_t>(next) * rule.top_k);
-      ++next;
-    }
+    const std::span chosen(entry + 1, top_k);
+    ledger->second.admit(context_.plan.overflow, chosen, {entry + 1 + top_k, entry + per_row});
+    if (admitted == moe_.experts.end() || table_.group[row].number != *entry) continue;
+    admitted = std::copy(chosen.begin(), chosen.end(), admitted);
+    ++row;
   }
-  for (std::int64_t r = 0; r < n; ++r) {
-    const auto k = static_cast<std::size_t>(r * rule.top_k);
-    const auto width = static_cast<std::size_t>(rule.top_k);
-    reweight(rule,
-             std::span(moe_.scores)
-                 .subspan(static_cast<std::size_t>(r * rule.experts),
-                          static_cast<std::size_t>(rule.experts)),
-             std::span(before).subspan(k, width), std::span(moe_.experts).subspan(k, width),
-             std::span(moe_.weights).subspan(k, width));
-  }
+  reweight_rows(rule, before);
   count_routing(s.layer, before);
   return ok_status();
+}
+
+// For each row of Slice: its number, its top_k, and (ranked) all experts from best to worst.
+std::vector<std::int32_t> Worker::capacity_entries(const RouterRule& rule, bool ranked) const {
+  std::vector<std::int32_t> entries;
+  const auto experts = static_cast<std::size_t>(rule.experts);
+  for (std::int64_t r = 0; r < table_.slice.size(); ++r) {
+    const auto& row = table_.group[static_cast<std::size_t>(table_.slice.begin + r)];
+    entries.push_back(static_cast<std::int32_t>(row.number));
+    const auto chosen = moe_.experts.begin() + r * rule.top_k;
+    entries.insert(entries.end(), chosen, chosen + rule.top_k);
+    if (!ranked) continue;
+    const auto order = rank_experts(
+        std::span(moe_.scores).subspan(static_cast<std::size_t>(r) * experts, experts));
+    entries.insert(entries.end(), order.begin(), order.end());
+  }
+  return entries;
+}
+
+void Worker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before) {
+  const auto top_k = static_cast<std::size_t>(rule.top_k);
+  const auto experts = static_cast<std::size_t>(rule.experts);
+  for (std::size_t r = 0; r * top_k < before.size(); ++r) {
+    reweight(rule, std::span(moe_.scores).subspan(r * experts, experts),
+             before.subspan(r * top_k, top_k), std::span(moe_.experts).subspan(r * top_k, top_k),
+             std::span(moe_.weights).subspan(r * top_k, top_k));
+  }
 }
 
 Status Worker::operator_step(const step::Dispatch& s) {
