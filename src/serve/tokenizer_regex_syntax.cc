@@ -26,6 +26,24 @@ bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+// What a class needs to contain to mean \s, \d, \h, \w or \v; empty for any other letter.
+std::string shorthand_members(char c) {
+  switch (c) {
+    case 's':
+      return "\\p{wspace}";
+    case 'd':
+      return "\\p{Nd}" + recent_characters("Nd");
+    case 'h':
+      return "0-9a-fA-F";
+    case 'w':
+      return word_members();
+    case 'v':
+      return "\\x0B";
+    default:
+      return "";
+  }
+}
+
 class Translator {
  public:
   explicit Translator(std::string_view in) : in_(in) {}
@@ -70,6 +88,7 @@ class Translator {
 
   Status escape(bool in_class);
   Status lettered_escape(char c, bool in_class);
+  Status negated_in_class(char c);
   Status property(bool in_class);
   Status code_point();
   Status char_class();
@@ -96,71 +115,34 @@ Status Translator::escape(bool in_class) {
 }
 
 Status Translator::lettered_escape(char c, bool in_class) {
-  const std::string word = in_class ? word_members() : fmt::format("[{}]", word_members());
-  const std::string no_word = fmt::format("[^{}]", word_members());
-  switch (c) {
-    case 's':
-      replace(2, "\\p{wspace}");
-      return ok_status();
-    case 'S':
-      replace(2, "\\P{wspace}");
-      return ok_status();
-    case 'd':
-      replace(2, "\\p{Nd}");
-      return ok_status();
-    case 'D':
-      replace(2, "\\P{Nd}");
-      return ok_status();
-    case 'h':
-      replace(2, in_class ? "0-9a-fA-F" : "[0-9a-fA-F]");
-      return ok_status();
-    case 'v':
-      replace(2, "\\x0B");
-      return ok_status();
-    case 'w':
-      replace(2, word);
-      return ok_status();
-    case 'n':
-    case 'r':
-    case 't':
-    case 'f':
-    case 'a':
-    case 'e':
-      take(2);
-      return ok_status();
-    case 'p':
-    case 'P':
-      return property(in_class);
-    case 'x':
-    case 'u':
-      return code_point();
-    default:
-      break;
+  constexpr std::string_view kSameInBoth = "nrtfae", kNegated = "SDHW", kAnchors = "AzZ";
+  if (c == 'p' || c == 'P') return property(in_class);
+  if (c == 'x' || c == 'u') return code_point();
+  if (kSameInBoth.find(c) != std::string_view::npos) {
+    take(2);
+  } else if (const std::string members = shorthand_members(c); !members.empty()) {
+    replace(2, in_class ? members : "[" + members + "]");
+  } else if (in_class) {
+    return negated_in_class(c);
+  } else if (kNegated.find(c) != std::string_view::npos) {
+    replace(2, "[^" + shorthand_members(static_cast<char>(c - 'A' + 'a')) + "]");
+  } else if (c == 'b') {
+    replace(2, fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", word_members()));
+  } else if (c == 'B') {
+    replace(2, fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", word_members()));
+  } else if (kAnchors.find(c) != std::string_view::npos) {
+    take(2);
+  } else {
+    return refuse(in_.substr(at_, 2), "no such escape");
   }
-  if (!in_class) {
-    switch (c) {
-      case 'W':
-        replace(2, no_word);
-        return ok_status();
-      case 'H':
-        replace(2, "[^0-9a-fA-F]");
-        return ok_status();
-      case 'b':
-        replace(2, fmt::format("(?:(?<={0})(?!{0})|(?<!{0})(?={0}))", word));
-        return ok_status();
-      case 'B':
-        replace(2, fmt::format("(?:(?<={0})(?={0})|(?<!{0})(?!{0}))", word));
-        return ok_status();
-      case 'A':
-      case 'z':
-      case 'Z':
-        take(2);
-        return ok_status();
-      default:
-        break;
-    }
-  }
-  return refuse(in_.substr(at_, 2), in_class ? "no such escape inside [...]" : "no such escape");
+  return ok_status();
+}
+
+// A class has no way to take characters out again, so only what PCRE2 can negate itself remains.
+Status Translator::negated_in_class(char c) {
+  if (c != 'S' && c != 'D') return refuse(in_.substr(at_, 2), "no such escape inside [...]");
+  replace(2, c == 'S' ? "\\P{wspace}" : "\\P{Nd}");
+  return ok_status();
 }
 
 // Names of one or two letters are general categories in both. A longer name may be a script, which
@@ -184,7 +166,7 @@ Status Translator::property(bool in_class) {
   const bool is_script = name.size() > 2 && compiles_in_pcre2(fmt::format("\\p{{{}}}", script));
   const std::string recent = recent_characters(name == "Alphabetic" ? "L" : name);
   const std::string known = is_script ? script : std::string(name);
-  if (in_class && negated) {  // a class has no way to take characters out again
+  if (in_class && negated) {
     out_ += fmt::format("\\P{{{}}}", known);
   } else if (in_class) {
     out_ += fmt::format("\\p{{{}}}{}", known, recent);

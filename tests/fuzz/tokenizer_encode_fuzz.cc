@@ -32,7 +32,8 @@ Tokenizer byte_level() {
   const std::string json =
       R"({"added_tokens": [{"id": 300, "content": "<|end|>", "special": true, "rstrip": false}],
 "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex":
-"(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
+"(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|)"
+      R"(\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
 "behavior": "Isolated"}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]},
 "decoder": {"type": "ByteLevel"}, "model": {"type": "BPE", "vocab": {)" +
       vocab +
