@@ -106,7 +106,11 @@ Rows Worker::resize(Register r, std::int64_t width) {
   Buffer& buffer = registers_[static_cast<std::size_t>(r)];
   buffer.width = width;
   const auto size = static_cast<std::size_t>(rows(r) * width);
-  if (buffer.data.size() < size) buffer.data.resize(size);
+  if (buffer.data.size() < size) {
+    // Nothing in it is kept; growing in place would copy it, and reserve up to twice as much.
+    buffer.data = std::vector<float>();
+    buffer.data = std::vector<float>(size);
+  }
   return reg(r);
 }
 

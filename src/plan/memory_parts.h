@@ -1,0 +1,41 @@
+// What memory.cc and memory_buffers.cc share. Internal to plan/memory*.cc.
+// Held by tests/property/memory_test.cc.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+
+#include "plan/memory.h"
+
+namespace pentafold {
+
+// Counts stop here instead of overflowing; sums of a few of them still fit 64 bits.
+inline constexpr std::int64_t kTooMany = std::int64_t{1} << 60;
+
+constexpr std::int64_t capped_product(std::initializer_list<std::int64_t> factors) {
+  std::int64_t product = 1;
+  for (const std::int64_t factor : factors) {
+    if (factor == 0) return 0;
+    if (product > kTooMany / factor) {
+      product = kTooMany;
+    } else {
+      product *= factor;
+    }
+  }
+  return product;
+}
+constexpr std::int64_t capped_sum(std::initializer_list<std::int64_t> terms) {
+  std::int64_t sum = 0;
+  for (const std::int64_t term : terms) sum = std::min(sum + term, kTooMany);
+  return sum;
+}
+
+// Of both phases: registers keep the largest size they ever had.
+std::int64_t register_bytes(const LoweringContext& context, const RankProgram& program,
+                            std::int64_t blocks_per_group);
+// The largest step's passing buffers, and what lives between steps.
+std::int64_t buffer_bytes(const LoweringContext& context, const RankProgram& program,
+                          std::int64_t blocks_per_group);
+
+}  // namespace pentafold
