@@ -127,7 +127,8 @@ TEST(Fault, AStallPastTheDeadlineNeverHangs) {
       Calls calls;
       const Attempt got = attempt(kPipeline, Rank(r), script, calls, milliseconds(40));
       if (got.error) {
-        timeouts += got.error->code == ErrorCode::Timeout;
+        ASSERT_EQ(got.error->code, ErrorCode::Timeout) << got.error->to_string();
+        ++timeouts;
       } else {
         EXPECT_EQ(got.logits_hash, wanted);
       }
