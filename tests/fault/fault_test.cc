@@ -43,7 +43,8 @@ Attempt attempt(const Degrees& degrees, Rank who, const FaultScript& script, Cal
   options.blocks_per_group = kBlocks;
   options.all_logits = true;
   options.timeout = timeout;
-  options.wrap = [&](std::unique_ptr<Communicator> inner) -> std::unique_ptr<Communicator> {
+  options.hooks.wrap_communicator =
+      [&](std::unique_ptr<Communicator> inner) -> std::unique_ptr<Communicator> {
     const Rank rank = inner->rank();
     const bool follows = rank == who || script.kind == FaultKind::Jitter;
     return std::make_unique<FaultyCommunicator>(std::move(inner), follows ? script : FaultScript{},
