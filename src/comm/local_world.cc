@@ -29,7 +29,7 @@ struct GroupState : Meeting {
   std::vector<std::span<const Bytes>> sends;  // what each member published
   std::size_t arrived = 0;
   std::uint64_t generation = 0;
-  bool broken = false;  // a member left without the others: what it published is gone
+  std::optional<Error> broken;  // why a member left without the others: what it published is gone
 };
 
 struct Mailbox : Meeting {
@@ -76,7 +76,7 @@ struct LocalWorld::State {
 
   Status meet(GroupState& group) {
     std::unique_lock lock(group.mutex);
-    if (group.broken) return abort_reason();
+    if (group.broken) return *group.broken;
     if (++group.arrived == group.members.size()) {
       group.arrived = 0;
       ++group.generation;
@@ -85,7 +85,7 @@ struct LocalWorld::State {
     }
     const std::uint64_t before = group.generation;
     const Status met = wait(group, lock, [&] { return group.generation != before; });
-    if (!met.ok()) group.broken = true;
+    if (!met.ok()) group.broken = met.error();
     return met;
   }
 

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <system_error>
 #include <thread>
 
@@ -39,6 +40,34 @@ struct Sampled {
   std::mutex mutex;
   std::vector<std::pair<RequestId, std::int32_t>> tokens;
 };
+
+// What ranks index with comes from outside: ids, tokens and lengths that no table has a row for.
+Status check_requests(const std::vector<Request>& requests, std::int64_t vocab,
+                      std::int64_t max_positions) {
+  std::set<RequestId> ids;
+  for (const Request& request : requests) {
+    const auto fail = [&](const std::string& why) {
+      return make_error(ErrorCode::InvalidSpec,
+                        fmt::format("request {}: {}", request.id.value, why));
+    };
+    if (request.id.value < 0) return fail("ids count from 0");
+    if (!ids.insert(request.id).second) return fail("its id was given twice");
+    if (request.prompt.empty()) return fail("the prompt is empty; give it a token");
+    if (request.max_tokens < 1) return fail("max_tokens is less than 1");
+    const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+    // The last token is chosen, never fed.
+    if (request.max_tokens > max_positions - prompt + 1) {
+      return fail(fmt::format("{} prompt + {} new tokens exceed the engine's {} positions", prompt,
+                              request.max_tokens, max_positions));
+    }
+    for (const std::int32_t token : request.prompt) {
+      if (token < 0 || token >= vocab) {
+        return fail(fmt::format("token id {} is outside the vocabulary of {}", token, vocab));
+      }
+    }
+  }
+  return ok_status();
+}
 
 // Everything about the generate() call at hand that rank threads touch.
 struct Call {
@@ -283,6 +312,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
 Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOptions& sampling,
                                 const GenerateCallbacks& callbacks) {
   State& state = *state_;
+  PF_TRY(check_requests(requests, state.model.vocab, state.options.max_positions));
   state.call.callbacks = &callbacks;
   state.call.sampling = sampling;
   state.call.hash = 0;

@@ -50,10 +50,28 @@ Status check_copies(const Plan& plan, const StagePlan& stage, std::int64_t layer
   return ok_status();
 }
 
+// An entry for an expert or layer that the model lacks would be ignored without a word.
+Status check_entries(const Plan& plan, const StagePlan& stage, const ModelSpec& model) {
+  for (const ExplicitPlacement& entry : stage.explicit_placement) {
+    if (entry.expert >= 0 && entry.expert < model.experts && entry.layer < model.num_layers()) {
+      continue;
+    }
+    return make_error(
+        ErrorCode::InfeasiblePlan,
+        fmt::format("the placement names layer {} expert {}, the model has layers 0..{} and "
+                    "experts 0..{}",
+                    entry.layer < 0 ? std::string("all") : std::to_string(entry.layer),
+                    entry.expert, model.num_layers() - 1, model.experts - 1),
+        plan.file, entry.line);
+  }
+  return ok_status();
+}
+
 }  // namespace
 
 Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Range layers,
                                    const ModelSpec& model) {
+  PF_TRY(check_entries(plan, stage, model));
   Placement placement;
   placement.layers_ = layers;
   placement.experts_ = model.experts;

@@ -38,7 +38,9 @@ Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits) {
 
 Status Scheduler::add(Request request) {
   CHECK(!request.prompt.empty() && request.max_tokens >= 1);
-  const std::int64_t need = blocks_for(request);
+  // Asked for as it may be: only what could fit is small enough to add to.
+  const bool absurd = request.max_tokens / kBlockTokens > limits_.blocks_per_group;
+  const std::int64_t need = absurd ? request.max_tokens / kBlockTokens : blocks_for(request);
   if (need > limits_.blocks_per_group) {
     return make_error(
         ErrorCode::OutOfMemory,
