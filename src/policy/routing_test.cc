@@ -61,8 +61,10 @@ TEST(Routing, SelectsAndWeighsLikeTheDefinition) {
     const std::vector<double> scores = softmax({logits.begin(), logits.end()});
     std::vector<std::int32_t> order(logits.size());
     for (std::size_t e = 0; e < order.size(); ++e) order[e] = static_cast<std::int32_t>(e);
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+    std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      const float x = logits[static_cast<std::size_t>(a)];
+      const float y = logits[static_cast<std::size_t>(b)];
+      return x != y ? x > y : a < b;
     });
     order.resize(got.experts.size());
     EXPECT_EQ(got.experts, order);

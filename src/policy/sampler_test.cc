@@ -50,8 +50,10 @@ std::map<std::int32_t, double> distribution(const std::vector<float>& logits,
                                             const SamplingOptions& options) {
   std::vector<std::int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    const float x = logits[static_cast<std::size_t>(a)];
+    const float y = logits[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
   });
   if (options.top_k > 0 && options.top_k < std::ssize(order)) {
     order.resize(static_cast<std::size_t>(options.top_k));
