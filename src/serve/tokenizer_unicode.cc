@@ -86,6 +86,19 @@ void order_marks(std::vector<utf8proc_int32_t>& text) {
   }
 }
 
+void append_normal_form(std::string_view valid, NormalForm form, std::string& out) {
+  std::vector<utf8proc_int32_t> text = decompose(valid, form.compatibility);
+  order_marks(text);
+  if (form.compose) {
+    const auto length = utf8proc_normalize_utf32(
+        text.data(), static_cast<utf8proc_ssize_t>(text.size()),
+        static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    CHECK(length >= 0, "composition of valid code points cannot fail");
+    text.resize(static_cast<std::size_t>(length));
+  }
+  for (const utf8proc_int32_t character : text) append_utf8(out, static_cast<char32_t>(character));
+}
+
 }  // namespace
 
 Utf8Step next_utf8(std::string_view bytes) {
@@ -149,18 +162,18 @@ bool is_white_space(char32_t c) {
 
 std::string to_normal_form(std::string_view valid, NormalForm form) {
   if (is_ascii(valid)) return std::string(valid);
-  std::vector<utf8proc_int32_t> text = decompose(valid, form.compatibility);
-  order_marks(text);
-  if (form.compose) {
-    const auto length = utf8proc_normalize_utf32(
-        text.data(), static_cast<utf8proc_ssize_t>(text.size()),
-        static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    CHECK(length >= 0, "composition of valid code points cannot fail");
-    text.resize(static_cast<std::size_t>(length));
-  }
   std::string out;
   out.reserve(valid.size());
-  for (const utf8proc_int32_t character : text) append_utf8(out, static_cast<char32_t>(character));
+  // An unnormalised character neither moves nor combines, so what it parts can be done apart.
+  std::size_t begin = 0;
+  for (std::size_t position = 0; position < valid.size();) {
+    const std::size_t at = position;
+    if (!is_unnormalized(read_utf8(valid, position))) continue;
+    append_normal_form(valid.substr(begin, at - begin), form, out);
+    out.append(valid.substr(at, position - at));
+    begin = position;
+  }
+  append_normal_form(valid.substr(begin), form, out);
   return out;
 }
 

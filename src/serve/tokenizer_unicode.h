@@ -40,7 +40,9 @@ struct NormalForm {
   bool compose = false;        // NFC, NFKC
   bool compatibility = false;  // NFKC, NFKD
 };
+// As the reference has it: characters younger than Unicode 9 stay as and where they are.
 std::string to_normal_form(std::string_view valid, NormalForm form);
+bool is_unnormalized(char32_t character);  // one of those characters
 
 // The members that Unicode 15 to 16 added to a general category ("Lo", or "L" for all letters), as
 // ranges of a PCRE2 character class; empty for a name that is no category.

@@ -5,6 +5,9 @@
 // is merely redundant. Source: Unicode Character Database 16.0, DerivedGeneralCategory.txt.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "serve/tokenizer_unicode.h"
 
 namespace pentafold {
@@ -60,6 +63,26 @@ constexpr RecentRange kRecent[] = {
     {0x2EBF0, 0x2EE5D, "Lo"}, {0x31350, 0x323AF, "Lo"},
 };
 
+struct Range {
+  char32_t first, last;
+};
+
+// Characters of Unicode 10 to 15 with a combining class, a decomposition or a composition.
+constexpr Range kUnnormalized[] = {
+    {0x7FD, 0x7FD},     {0x898, 0x89F},     {0x8CA, 0x8D3},     {0x9FE, 0x9FE},
+    {0xC3C, 0xC3C},     {0xD3B, 0xD3C},     {0xEBA, 0xEBA},     {0x1715, 0x1715},
+    {0x1ABF, 0x1ACE},   {0x1DF6, 0x1DFA},   {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},
+    {0xA82C, 0xA82C},   {0xAB69, 0xAB69},   {0x10781, 0x10785}, {0x10787, 0x107B0},
+    {0x107B2, 0x107BA}, {0x10D24, 0x10D27}, {0x10EAB, 0x10EAC}, {0x10EFD, 0x10EFF},
+    {0x10F46, 0x10F50}, {0x10F82, 0x10F85}, {0x11070, 0x11070}, {0x1133B, 0x1133B},
+    {0x1145E, 0x1145E}, {0x11839, 0x1183A}, {0x11930, 0x11930}, {0x11935, 0x11935},
+    {0x11938, 0x11938}, {0x1193D, 0x1193E}, {0x11943, 0x11943}, {0x119E0, 0x119E0},
+    {0x11A34, 0x11A34}, {0x11A47, 0x11A47}, {0x11A99, 0x11A99}, {0x11D42, 0x11D42},
+    {0x11D44, 0x11D45}, {0x11D97, 0x11D97}, {0x11F41, 0x11F42}, {0x16FF0, 0x16FF1},
+    {0x1E030, 0x1E06D}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+    {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
+};
+
 }  // namespace
 
 std::string recent_characters(std::string_view category) {
@@ -70,6 +93,13 @@ std::string recent_characters(std::string_view category) {
                            static_cast<std::uint32_t>(range.last));
   }
   return members;
+}
+
+bool is_unnormalized(char32_t character) {
+  const auto* found =
+      std::lower_bound(std::begin(kUnnormalized), std::end(kUnnormalized), character,
+                       [](const Range& range, char32_t sought) { return range.last < sought; });
+  return found != std::end(kUnnormalized) && found->first <= character;
 }
 
 }  // namespace pentafold

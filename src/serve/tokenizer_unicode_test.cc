@@ -70,6 +70,17 @@ TEST(TokenizerUnicode, NormalForms) {
   EXPECT_EQ(to_normal_form(std::string_view("a\0b", 3), {true, true}), std::string("a\0b", 3));
 }
 
+// U+089B (2021) has the class of marks below and would move before the U+0301 above.
+TEST(TokenizerUnicode, YoungMarksStayWhereTheyAre) {
+  const std::string young = "q\xCC\x81\xE0\xA2\x9B", old = "q\xCC\x81\xCC\xA3";
+  EXPECT_EQ(to_normal_form(young, {false, false}), young);
+  EXPECT_EQ(to_normal_form(old, {false, false}), "q\xCC\xA3\xCC\x81");
+  EXPECT_EQ(to_normal_form("e\xE0\xA2\x9B"
+                           "e\xCC\x81",
+                           {true, false}),
+            "e\xE0\xA2\x9B\xC3\xA9");
+}
+
 // 100,000 pairs of marks above (230) and below (220) in the wrong order: quadratic would not end.
 TEST(TokenizerUnicode, LongRunsOfMarksAreOrdered) {
   constexpr int kPairs = 100'000;
