@@ -19,8 +19,8 @@ Worker::Worker(const RunContext& context, RankProgram program, std::unique_ptr<C
 namespace {
 
 // Vectors are read as fp32; everything with a second dimension is a matrix for gemm.
-bool is_vector(const WeightSlice& slice) {
-  return slice.cols.size() == 1 && slice.id.role != TensorRole::SharedRouter;
+bool is_vector(const ModelSpec& model, const WeightSlice& slice) {
+  return tensor_info(model, slice.id).cols == 1;  // a shard of a matrix may be one column wide
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ Status Worker::load() {
                             (context_.model.tied_embeddings &&
                              std::holds_alternative<step::LmHead>(ranks_.prefill.steps.back()));
     if (looked_up) held.table = context_.weights.table(slice);
-    if (is_vector(slice)) {
+    if (is_vector(context_.model, slice)) {
       held.vector = context_.weights.vector(slice);
     } else if (multiplied) {
       held.matrix = context_.weights.matrix(slice);
