@@ -2,10 +2,10 @@
 //
 // libm's exp differs between versions and from any vector version; this one is a fixed sequence of
 // IEEE operations: n = round(x log2 e), r = x - n ln2 (two-part, fma), a degree-6 polynomial by
-// Horner's rule in fma, times 2^n by exponent arithmetic. Relative error < 2^-22 on [-87, 88].
+// Horner's rule in fma, times 2^n by exponent arithmetic. Relative error < 2^-21 on [-87, 88].
 // Inputs below -87 give 0; above 88 they are clamped.
 // Source: Cody & Waite, "Software Manual for the Elementary Functions" (1980).
-// Cost: about 12 operations. Held by base/canonical_math_test.cc and kernels/kernels_test.cc.
+// Cost: about 12 operations. Held by base/canonical_math_test.cc and kernels/elementwise_test.cc.
 #pragma once
 
 #include <bit>

@@ -3,7 +3,7 @@
 // For every layer of the rank's stage a pool of blocks; which block holds which tokens is decided
 // by policy/scheduler, so the cache itself has no state but the numbers. Pages are touched on first
 // use only (calloc). Cost: layers * blocks * 16 * kv_heads * head_dim * 8 bytes, see kv_bytes.
-// Held by execute/worker tests (equivalence) and execute/rows_test.cc.
+// Held by tests/equivalence/kv_test.cc.
 #pragma once
 
 #include <cstdint>

@@ -1,36 +1,15 @@
 #include "execute/weight_store.h"
 
-#include <cstring>
 #include <utility>
-
-#include "base/check.h"
 
 namespace pentafold {
 namespace {
-
-float widen(const std::byte* at, DType dtype) {
-  if (dtype == DType::F32) {
-    float value = 0;
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, at, sizeof bits);
-  return dtype == DType::BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
 
 std::vector<std::byte> convert(const std::vector<std::byte>& in, DType from, DType to) {
   const std::size_t count = in.size() / size_of(from);
   std::vector<std::byte> out(count * size_of(to));
   for (std::size_t i = 0; i < count; ++i) {
-    const float value = widen(in.data() + i * size_of(from), from);
-    if (to == DType::F32) {
-      std::memcpy(out.data() + i * 4, &value, 4);
-    } else {
-      CHECK(to == DType::BF16, "plans convert weights to F32 or BF16 only");
-      const std::uint16_t bits = f32_to_bf16(value);
-      std::memcpy(out.data() + i * 2, &bits, 2);
-    }
+    store_f32(load_f32(in.data() + i * size_of(from), from), to, out.data() + i * size_of(to));
   }
   return out;
 }
@@ -88,7 +67,7 @@ std::shared_ptr<const std::vector<float>> WeightStore::vector(const WeightSlice&
     const WeightMatrix raw = read(slice);
     auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(slice.count()));
     for (std::size_t i = 0; i < values->size(); ++i) {
-      (*values)[i] = widen(raw.bytes.data() + i * size_of(raw.dtype), raw.dtype);
+      (*values)[i] = load_f32(raw.bytes.data() + i * size_of(raw.dtype), raw.dtype);
     }
     bytes_ += static_cast<std::int64_t>(values->size() * sizeof(float));
     held.vector = std::move(values);

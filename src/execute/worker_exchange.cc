@@ -10,17 +10,9 @@ namespace pentafold {
 namespace {
 
 void widen_row(const WeightMatrix& table, std::int64_t row, float* out) {
-  const std::byte* at =
-      table.bytes.data() + row * table.k * static_cast<std::int64_t>(size_of(table.dtype));
-  for (std::int64_t i = 0; i < table.k; ++i) {
-    if (table.dtype == DType::F32) {
-      std::memcpy(out + i, at + 4 * i, 4);
-    } else {
-      std::uint16_t bits = 0;
-      std::memcpy(&bits, at + 2 * i, 2);
-      out[i] = table.dtype == DType::BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-    }
-  }
+  const auto size = static_cast<std::int64_t>(size_of(table.dtype));
+  const std::byte* at = table.bytes.data() + row * table.k * size;
+  for (std::int64_t i = 0; i < table.k; ++i) out[i] = load_f32(at + i * size, table.dtype);
 }
 
 Bytes row_bytes(ConstRows rows, std::int64_t first, std::int64_t count) {

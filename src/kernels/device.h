@@ -5,8 +5,8 @@
 // shapes or on threads (docs/numerics.md). reference/ is the plain version; cpu/ must equal it bit
 // for bit (both fuse multiply-add). Activations are fp32, row-major, with a leading dimension (ld,
 // in elements). A device is immutable and thread-safe; the caller owns all memory.
-// Held by kernels/kernels_test.cc: cpu equals reference, reference within a derived bound of
-// a double-precision oracle, any subset of rows gives the same bits.
+// Held by kernels/{gemm,attention,elementwise}_test.cc: cpu equals reference, reference within a
+// derived bound of a double-precision oracle, any subset of rows gives the same bits.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,7 @@
 // RowMajor is what checkpoints store; Panels16 is [ceil(n/16)][k][16], so that 16 outputs advance
 // along k with one contiguous load a step (short last panel padded with zeros). Both keep the
 // stored type: widening to fp32 happens in registers. Immutable after pack; shared between ranks.
-// Cost: n k size_of(dtype) bytes, Panels16 rounds n up to 16. Held by kernels/kernels_test.cc.
+// Cost: n k size_of(dtype) bytes, Panels16 rounds n up to 16. Held by kernels/gemm_test.cc.
 #pragma once
 
 #include <cstddef>

@@ -74,7 +74,7 @@ struct ToBf16 {
 };
 struct ToF16 {
   using Stored = std::uint16_t;
-  static Stored round(float v) { return round_to_f16(v); }
+  static Stored round(float v) { return f32_to_f16(v); }
 };
 
 // Elements [begin, begin + n) of the tensor.
@@ -113,21 +113,6 @@ void draw_slice(std::uint64_t key, const TensorInfo& tensor, Range rows, Range c
 }
 
 }  // namespace
-
-std::uint16_t round_to_f16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t sign = (bits >> 16) & 0x8000U;
-  const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-  if (magnitude > 0x7F800000U) return static_cast<std::uint16_t>(sign | 0x7E00U);   // NaN
-  if (magnitude >= 0x477FF000U) return static_cast<std::uint16_t>(sign | 0x7C00U);  // >= 65520
-  if (magnitude < 0x38800000U) {
-    // Below 2^-14: adding 0.5 leaves the multiple of 2^-24, rounded to even, in the low bits.
-    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
-    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3F000000U));
-  }
-  const std::uint32_t rounded = magnitude + 0xFFFU + ((magnitude >> 13) & 1U);
-  return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112U << 10)));
-}
 
 void draw_weights(std::uint64_t seed, const TensorInfo& tensor, DType dtype, Range rows, Range cols,
                   std::span<std::byte> out) {

@@ -18,9 +18,6 @@
 
 namespace pentafold {
 
-// Rounds to nearest even; overflow gives infinity.
-std::uint16_t round_to_f16(float value);
-
 // Fills `out` with rows x cols of the tensor, row-major, in `dtype`. out.size() is exactly
 // rows.size() * cols.size() * size_of(dtype), and the ranges lie inside the tensor.
 void draw_weights(std::uint64_t seed, const TensorInfo& tensor, DType dtype, Range rows, Range cols,

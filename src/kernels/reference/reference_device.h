@@ -3,7 +3,7 @@
 // It keeps weights row-major and calls std::fma element by element, so it can be checked by reading
 // it beside kernels/device.h; every other device must give its bits.
 // Cost: one scalar fma at a time, so 10 to 100 times slower than cpu. Held by
-// kernels/oracle_test.cc (within derived bounds of double-precision oracles).
+// kernels/{gemm,attention,elementwise}_test.cc (within derived bounds of double-precision oracles).
 #pragma once
 
 #include <memory>
