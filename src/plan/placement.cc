@@ -50,19 +50,22 @@ Status check_copies(const Plan& plan, const StagePlan& stage, std::int64_t layer
   return ok_status();
 }
 
-// An entry for an expert or layer that the model lacks would be ignored without a word.
-Status check_entries(const Plan& plan, const StagePlan& stage, const ModelSpec& model) {
+// An entry for an expert or layer that the stage lacks would be ignored without a word.
+Status check_entries(const Plan& plan, const StagePlan& stage, Range layers,
+                     const ModelSpec& model) {
   for (const ExplicitPlacement& entry : stage.explicit_placement) {
-    if (entry.expert >= 0 && entry.expert < model.experts && entry.layer < model.num_layers()) {
-      continue;
+    std::string why;
+    if (entry.expert < 0 || entry.expert >= model.experts) {
+      why = fmt::format("expert {}, the model has experts 0..{}", entry.expert, model.experts - 1);
+    } else if (entry.layer >= 0 && !layers.contains(entry.layer)) {
+      why = fmt::format("layer {}, the stage holds layers {}..{}", entry.layer, layers.begin,
+                        layers.end - 1);
+    } else if (entry.layer >= 0 && !model.layers[static_cast<std::size_t>(entry.layer)].moe) {
+      why = fmt::format("layer {}, which has no experts", entry.layer);
     }
-    return make_error(
-        ErrorCode::InfeasiblePlan,
-        fmt::format("the placement names layer {} expert {}, the model has layers 0..{} and "
-                    "experts 0..{}",
-                    entry.layer < 0 ? std::string("all") : std::to_string(entry.layer),
-                    entry.expert, model.num_layers() - 1, model.experts - 1),
-        plan.file, entry.line);
+    if (why.empty()) continue;
+    return make_error(ErrorCode::InfeasiblePlan, "the placement names " + why, plan.file,
+                      entry.line);
   }
   return ok_status();
 }
@@ -71,7 +74,7 @@ Status check_entries(const Plan& plan, const StagePlan& stage, const ModelSpec& 
 
 Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Range layers,
                                    const ModelSpec& model) {
-  PF_TRY(check_entries(plan, stage, model));
+  PF_TRY(check_entries(plan, stage, layers, model));
   Placement placement;
   placement.layers_ = layers;
   placement.experts_ = model.experts;

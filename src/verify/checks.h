@@ -26,7 +26,6 @@ class Findings {
   void add(const char* check, StageId stage, const std::string& sentence,
            ErrorCode code = ErrorCode::InfeasiblePlan);
   void add(const char* check, const Error& error);
-  bool any(const std::string& check) const { return counts_.contains(check); }
 
   std::vector<Finding> take();
 

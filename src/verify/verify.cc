@@ -35,30 +35,6 @@ std::string name_rank(const RankProgram& program) {
 
 namespace {
 
-// Entries of explicit placements that name what the stage does not have would have no effect.
-void check_explicit_entries(const Plan& plan, const ModelSpec& model, Findings& findings) {
-  const Mesh mesh(plan);
-  for (std::size_t i = 0; i < plan.stages.size(); ++i) {
-    const Range layers = mesh.layers(StageId(static_cast<std::int64_t>(i)));
-    for (const ExplicitPlacement& entry : plan.stages[i].explicit_placement) {
-      const auto fail = [&](const std::string& why) {
-        findings.add("placement",
-                     make_error(ErrorCode::InfeasiblePlan, fmt::format("stage {}: {}", i, why),
-                                plan.file, entry.line));
-      };
-      if (entry.expert < 0 || entry.expert >= model.experts) {
-        fail(fmt::format("the placement names expert {}, the model has experts 0..{}", entry.expert,
-                         model.experts - 1));
-      } else if (entry.layer >= 0 && !layers.contains(entry.layer)) {
-        fail(fmt::format("the placement names layer {}, the stage holds layers {}..{}", entry.layer,
-                         layers.begin, layers.end - 1));
-      } else if (entry.layer >= 0 && !model.layers[static_cast<std::size_t>(entry.layer)].moe) {
-        fail(fmt::format("the placement names layer {}, which has no experts", entry.layer));
-      }
-    }
-  }
-}
-
 // Lowering takes no part before these hold.
 std::optional<LoweringContext> fold(const Plan& plan, const ModelSpec& model, Findings& findings) {
   constexpr std::int64_t kMostGroups = std::int64_t{1} << 20;
@@ -72,11 +48,10 @@ std::optional<LoweringContext> fold(const Plan& plan, const ModelSpec& model, Fi
                                        plan.file));
     return std::nullopt;
   }
-  check_explicit_entries(plan, model, findings);
   auto context = LoweringContext::make(plan, model);
-  if (!context.ok()) findings.add("placement", context.error());
-  if (!context.ok() || findings.any("placement")) return std::nullopt;
-  return std::move(context).value();
+  if (context.ok()) return std::move(context).value();
+  findings.add("placement", context.error());
+  return std::nullopt;
 }
 
 void judge(const Judged& judged, Verdict& verdict, Findings& findings) {
