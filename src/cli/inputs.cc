@@ -14,6 +14,10 @@ Result<PlanAndModel> load_plan_and_model(const PlanOptions& options) {
   Plan plan;
   if (!options.plan_file.empty()) {
     PF_ASSIGN(plan, read_plan(options.plan_file));
+  } else if (options.shorthand.empty()) {
+    return make_error(ErrorCode::InvalidSpec,
+                      "no plan: give a plan file, or degrees such as --plan tp=2,ep=4 (one rank: "
+                      "--plan tp=1)");
   } else {
     PF_ASSIGN(plan, parse_plan_shorthand(options.shorthand));
   }
@@ -31,7 +35,13 @@ Result<PlanAndModel> load_plan_and_model(const PlanOptions& options) {
 }
 
 int report_error(const Error& error) {
-  std::fprintf(stderr, "pentafold: %s\n", error.to_string().c_str());
+  // One line, whatever a path or a stranger's file holds, and nothing that a terminal obeys.
+  std::string sentence = error.to_string();
+  for (char& c : sentence) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F) c = '?';
+  }
+  std::fprintf(stderr, "pentafold: %s\n", sentence.c_str());
   const bool run_failed = error.code == ErrorCode::Timeout || error.code == ErrorCode::PeerLost;
   return run_failed ? 3 : 2;
 }

@@ -32,13 +32,18 @@ std::string moe_line(const ModelSpec& m) {
   return line;
 }
 
+std::string weights_kind(const ModelInput& input) {
+  const ModelSpec& m = input.model;
+  if (m.family == Family::Synthetic) return fmt::format("weights synthetic, seed {}", m.seed);
+  if (input.checkpoint_dir.empty()) return "no weights, config.json only";
+  return fmt::format("weights {}", to_string(m.dtype));
+}
+
 void print_text(const ModelInput& input, bool tensors) {
   const ModelSpec& m = input.model;
   const ParamCounts params = count_params(m);
   const double kv = static_cast<double>(kv_bytes_per_token(m, DType::F32));
-  fmt::print("{} ({}), weights {}\n", m.name, to_string(m.family),
-             input.checkpoint_dir.empty() ? fmt::format("synthetic, seed {}", m.seed)
-                                          : std::string(to_string(m.dtype)));
+  fmt::print("{} ({}), {}\n", m.name, to_string(m.family), weights_kind(input));
   fmt::print("  layers        {}, d {}, vocabulary {}{}\n", m.num_layers(), m.d, m.vocab,
              m.tied_embeddings ? ", embeddings tied" : "");
   fmt::print("  attention     {}: {} heads x {}, {} KV heads\n", attention_kind(m), m.heads,
@@ -88,7 +93,7 @@ void print_json(const ModelInput& input) {
   if (const auto contradiction = declaration_contradiction(m)) {
     out["declaration_contradiction"] = *contradiction;
   }
-  fmt::print("{}\n", out.dump(2));
+  fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace

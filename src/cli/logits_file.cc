@@ -23,6 +23,18 @@ std::string npy_header(std::size_t rows, std::size_t cols) {
 
 }  // namespace
 
+Status LogitsFile::check_place(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty() && !std::filesystem::is_directory(folder, ignored)) {
+    return make_error(ErrorCode::Io, "logits cannot be written there: no such folder", path);
+  }
+  if (std::filesystem::is_directory(path, ignored)) {
+    return make_error(ErrorCode::Io, "logits cannot be written there: it is a folder", path);
+  }
+  return ok_status();
+}
+
 void LogitsFile::add(const LogitRow& row) {
   rows_[row.request][row.position].assign(row.logits.begin(), row.logits.end());
 }
@@ -40,8 +52,9 @@ Status LogitsFile::write(const std::string& path) const {
       out.write(reinterpret_cast<const char*>(logits.data()),
                 static_cast<std::streamsize>(logits.size() * sizeof(float)));
     }
-    if (!out) {
-      return make_error(ErrorCode::Io, "logits cannot be written; is the folder there?",
+    if (!out.flush()) {
+      return make_error(ErrorCode::Io,
+                        "logits cannot be written; is the disk full, or the file read-only?",
                         target.string());
     }
   }

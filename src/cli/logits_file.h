@@ -14,6 +14,8 @@ namespace pentafold {
 
 class LogitsFile {
  public:
+  // Whether `path` can be a file at all: asked before a run, not after it.
+  static Status check_place(const std::string& path);
   void add(const LogitRow& row);
   // One request: exactly `path`. Several: path with ".<id>" before its extension, one file each.
   Status write(const std::string& path) const;

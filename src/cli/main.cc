@@ -1,11 +1,43 @@
 // The command line: what can be asked for, in one place. CLI11 is slow to compile, so only here.
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string_view>
+
+#include "base/nearest.h"
+#include "base/quote.h"
 #include "cli/verbs.h"
 
 namespace {
 
 using pentafold::PlanOptions;
+
+// CLI::Range lets "nan" through.
+CLI::Validator between(double low, double high) {
+  const auto check = [low, high](const std::string& text) {
+    double value = NAN;
+    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool read = status == std::errc() && end == text.data() + text.size();
+    if (read && value >= low && value <= high) return std::string();
+    return fmt::format("must be {} to {}, not \"{}\"", low, high, text);
+  };
+  return {check, ""};
+}
+
+// CLI11 reads "-1" into an unsigned number as 2^64 - 1.
+CLI::Validator not_negative() {
+  const auto check = [](const std::string& text) {
+    return text.starts_with('-') ? fmt::format("must be 0 or more, not \"{}\"", text)
+                                 : std::string();
+  };
+  return {check, ""};
+}
 
 void add_plan_options(CLI::App* verb, PlanOptions& plan) {
   verb->add_option("PLAN", plan.plan_file, "plan file (YAML, docs/plan-format.md)")
@@ -33,12 +65,12 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
       ->type_name("FILE");
   verb->add_option("--max-tokens", o.max_tokens, "tokens to generate per request (default 64)");
   verb->add_option("--temperature", o.temperature, "0 is greedy (default)")
-      ->check(CLI::Range(0.0, 1e6));
-  verb->add_option("--top-k", o.top_k, "sample among the k best; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->check(between(0.0, 1e6));
+  verb->add_option("--top-k", o.top_k, "sample among the k best; 0: all")->check(not_negative());
   verb->add_option("--top-p", o.top_p, "sample within this much probability")
-      ->check(CLI::Range(0.0, 1.0));
-  verb->add_option("--seed", o.seed, "of sampling; the same under every plan");
+      ->check(between(0.0, 1.0));
+  verb->add_option("--seed", o.seed, "of sampling; the same under every plan")
+      ->check(not_negative());
   verb->add_flag("--ignore-eos", o.ignore_eos, "go on after an end-of-text token");
   verb->add_flag("--logits-hash", o.logits_hash, "print a hash of all logits, prompt included");
   verb->add_option("--logits-out", o.logits_out,
@@ -51,7 +83,7 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
   verb->add_flag("--quiet", o.quiet, "only the text (and what was asked for) ");
   verb->add_option("--device", o.device, "cpu, or reference (plain loops, the same bits)");
   verb->add_option("--timeout", o.timeout_s, "longest wait for another rank, seconds")
-      ->check(CLI::Range(0.001, 1e6));
+      ->check(between(0.001, 1e6));
   verb->footer(
       "Examples:\n"
       "  pentafold run --plan tp=2,ep=4 --model models/tiny-moe --prompt \"It is a truth\"\n"
@@ -95,6 +127,35 @@ void add_inspect(CLI::App& app, pentafold::InspectOptions& o) {
       "  pentafold inspect specs/models/seed-ab.yaml");
 }
 
+// Where CLI11 sees no verb, it does not say which word it could not read as one.
+std::string verb_problem(const std::string& word) {
+  constexpr std::array<std::string_view, 4> kVerbs = {"run", "verify", "program", "inspect"};
+  if (word.empty() || word.starts_with('-')) {
+    return "say what to do: run, verify, program or inspect";
+  }
+  const std::string meant = pentafold::nearest(word, kVerbs);
+  return fmt::format("unknown verb {}; {}", pentafold::quote_text(word),
+                     meant.empty() ? "known are run, verify, program, inspect"
+                                   : fmt::format("did you mean \"{}\"", meant));
+}
+
+// Help and version go to stdout; a complaint is one line on stderr, like every other error.
+int report_parse_error(const CLI::App& app, const CLI::ParseError& error, const std::string& word) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const auto verbs = app.get_subcommands();
+  const std::string problem = verbs.empty() ? verb_problem(word) : error.what();
+  const std::string verb = verbs.empty() ? "" : verbs.front()->get_name() + " ";
+  return pentafold::report_error(pentafold::make_error(
+      pentafold::ErrorCode::InvalidSpec, fmt::format("{}; see pentafold {}--help", problem, verb)));
+}
+
+// What reached stdout late, into a full disk say, still counts.
+int after_flush(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  std::fputs("pentafold: standard output cannot be written; is the disk full?\n", stderr);
+  return 3;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -108,6 +169,7 @@ int main(int argc, char** argv) {
       "  pentafold verify --plan tp=2,ep=4 --model models/tiny-moe\n"
       "  pentafold run --plan tp=2,ep=4 --model models/tiny-moe --prompt \"It is a truth\" \\\n"
       "      --check-one-rank                              run it, and compare with one rank\n"
+      "  pentafold program --plan tp=2,ep=4 --model models/tiny-moe --rank 3\n"
       "  pentafold VERB --help                             options and examples of a verb");
   app.require_subcommand(1);
   app.set_version_flag("--version", "pentafold " PENTAFOLD_VERSION);
@@ -122,12 +184,18 @@ int main(int argc, char** argv) {
   add_inspect(app, inspect);
   try {
     app.parse(argc, argv);
+    if (app.got_subcommand("run")) return after_flush(run_verb(run));
+    if (app.got_subcommand("verify")) return after_flush(verify_verb(verify));
+    if (app.got_subcommand("program")) return after_flush(program_verb(program));
+    return after_flush(inspect_verb(inspect));
   } catch (const CLI::ParseError& error) {
-    // CLI11 prints help or the complaint; every complaint is bad input.
-    return app.exit(error) == 0 ? 0 : 2;
+    return report_parse_error(app, error, argc > 1 ? argv[1] : "");
+  } catch (const std::bad_alloc&) {
+    return pentafold::report_error(
+        pentafold::make_error(pentafold::ErrorCode::OutOfMemory,
+                              "the system refused memory; use a smaller model or fewer ranks"));
+  } catch (const std::exception& error) {
+    return pentafold::report_error(
+        pentafold::make_error(pentafold::ErrorCode::Timeout, error.what()));
   }
-  if (app.got_subcommand("run")) return run_verb(run);
-  if (app.got_subcommand("verify")) return verify_verb(verify);
-  if (app.got_subcommand("program")) return program_verb(program);
-  return inspect_verb(inspect);
 }

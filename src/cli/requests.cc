@@ -3,18 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <string_view>
 
+#include "base/nearest.h"
+#include "base/quote.h"
 #include "base/random.h"
+#include "base/text_file.h"
 
 namespace pentafold {
 namespace {
 
 constexpr std::int64_t kDefaultMaxTokens = 64;
 constexpr std::int64_t kMostTokens = 1'000'000;  // of one request
+constexpr std::size_t kMaxBatchBytes = 256'000'000;
 
 Result<std::vector<std::int32_t>> parse_ids(const std::string& text) {
   std::vector<std::int32_t> ids;
@@ -30,12 +36,26 @@ Result<std::vector<std::int32_t>> parse_ids(const std::string& text) {
     if (error != std::errc() || (next < end && *next != ',' && *next != ' ')) {
       return make_error(
           ErrorCode::InvalidSpec,
-          fmt::format("--prompt-ids: '{}' is not a list of token ids like 1,2,3", text));
+          fmt::format("--prompt-ids: {} is not a list of token ids like 1,2,3", quote_text(text)));
     }
     ids.push_back(id);
     at = next;
   }
   return ids;
+}
+
+// A misspelt key would silently mean its default.
+Status refuse_unknown(const nlohmann::json& line) {
+  constexpr std::array<std::string_view, 3> kKeys = {"prompt", "prompt_ids", "max_tokens"};
+  for (const auto& [key, value] : line.items()) {
+    if (std::ranges::find(kKeys, key) != kKeys.end()) continue;
+    const std::string meant = nearest(key, kKeys);
+    return make_error(ErrorCode::InvalidSpec,
+                      fmt::format("unknown key {}; {}", quote_text(key),
+                                  meant.empty() ? "known are prompt, prompt_ids, max_tokens"
+                                                : fmt::format("did you mean \"{}\"?", meant)));
+  }
+  return ok_status();
 }
 
 class Builder {
@@ -111,19 +131,23 @@ class Builder {
   }
 
   Status add_batch() {
-    std::ifstream in(options_.batch_file);
-    if (!in) {
-      return make_error(ErrorCode::Io, "cannot be opened; is the path right?", options_.batch_file);
-    }
+    const std::string& file = options_.batch_file;
+    PF_ASSIGN(const std::string text, read_text_file(file, kMaxBatchBytes));
+    const std::size_t before = out_.requests.size();
+    std::istringstream in(text);
     std::string line;
     for (int number = 1; std::getline(in, line); ++number) {
+      if (line.ends_with('\r')) line.pop_back();
       if (line.empty()) continue;
       Status added = line.front() == '{' ? add_json(line) : add_text(line, max_tokens());
       if (added.ok()) continue;
       Error error = added.error();
-      error.file = options_.batch_file;
+      error.file = file;
       error.line = number;
       return error;
+    }
+    if (out_.requests.size() == before) {
+      return make_error(ErrorCode::InvalidSpec, "holds no prompt; write one a line", file);
     }
     return ok_status();
   }
@@ -133,6 +157,10 @@ class Builder {
     const auto json = nlohmann::json::parse(line, nullptr, false);
     if (json.is_discarded() || !json.is_object()) {
       return make_error(ErrorCode::InvalidSpec, "not a JSON object like {\"prompt\": \"...\"}");
+    }
+    PF_TRY(refuse_unknown(json));
+    if (json.contains("prompt") && json.contains("prompt_ids")) {
+      return make_error(ErrorCode::InvalidSpec, "has both prompt and prompt_ids; keep one");
     }
     std::int64_t limit = max_tokens();
     if (json.contains("max_tokens")) {

@@ -187,7 +187,7 @@ void print_json(const Report& report, const Printer& printer, const std::optiona
     json["one_rank"] = {{"logits_hash", fmt::format("{:016x}", one->logits_hash)},
                         {"same_bits", same_bits(report, *one)}};
   }
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 std::string format_hash(const Report& report) {
@@ -222,8 +222,19 @@ int run_verb(const RunOptions& options) {
       contradiction && !options.quiet) {
     fmt::print(stderr, "note: {}\n", *contradiction);
   }
+  if (model.family != Family::Synthetic && loaded->input.checkpoint_dir.empty()) {
+    return report_error(make_error(ErrorCode::InvalidSpec,
+                                   "holds no weights (model.safetensors or its index), which run "
+                                   "needs; download them",
+                                   loaded->input.path));
+  }
   const Verdict verdict = verify(loaded->plan, model);
   if (!verdict.ok()) return report_error(verdict.failures.front().error);
+  if (!options.logits_out.empty()) {
+    if (const Status place = LogitsFile::check_place(options.logits_out); !place.ok()) {
+      return report_error(place.error());
+    }
+  }
   const auto prompts = make_prompts(options, *loaded);
   if (!prompts.ok()) return report_error(prompts.error());
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <set>
 #include <system_error>
@@ -78,6 +79,18 @@ struct Call {
   std::int64_t rows = 0;
 };
 
+// A rank's work; memory that the system refuses is an answer, not the end of the process.
+template <class Work>
+Status attempt(const Work& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorCode::OutOfMemory,
+                      "the system refused memory; use a smaller model, shorter requests, or a "
+                      "plan that holds fewer copies of the weights");
+  }
+}
+
 }  // namespace
 
 struct Engine::State {
@@ -130,8 +143,8 @@ void Engine::State::rank_main(Rank rank) {
     ++count;
     ready_changed.notify_all();
   };
-  pass(mine.prepare(), prepared);
-  pass(mine.load(), loaded);
+  pass(attempt([&] { return mine.prepare(); }), prepared);
+  pass(attempt([&] { return mine.load(); }), loaded);
   serve_steps(mine, *posts[static_cast<std::size_t>(lowering->mesh.place(rank).replica)]);
 }
 
@@ -146,7 +159,7 @@ void Engine::State::serve_steps(Worker& worker, StepPost& post) {
       seen = post.number;
       batch = post.batch;
     }
-    const Status done = worker.run(*batch);
+    const Status done = attempt([&] { return worker.run(*batch); });
     if (!done.ok()) world->abort(done.error());
     const std::lock_guard lock(post.mutex);
     if (--post.busy == 0) post.finished.notify_all();
@@ -280,10 +293,13 @@ Status Engine::State::launch() {
       threads.emplace_back([this, r] { rank_main(Rank(r)); });
     }
   } catch (const std::system_error& error) {
-    return make_error(ErrorCode::OutOfMemory,
-                      fmt::format("the system refused thread {} of {} ({}); run a plan with fewer "
-                                  "ranks or raise the limit on threads",
-                                  threads.size() + 1, all, error.what()));
+    const Error refused =
+        make_error(ErrorCode::OutOfMemory,
+                   fmt::format("the system refused thread {} of {} ({}); run a plan with fewer "
+                               "ranks or raise the limit on threads",
+                               threads.size() + 1, all, error.what()));
+    world->abort(refused);  // those that run wait for those that never will
+    return refused;
   }
   std::unique_lock lock(ready_mutex);
   ready_changed.wait(lock, [&] { return prepared == all; });
@@ -330,10 +346,15 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   {
     std::vector<std::jthread> drivers;
     for (std::size_t r = 0; r < replicas; ++r) {
-      drivers.emplace_back([&, r] {
+      const auto drive = [&, r] {
         outcomes[r] = state.drive(static_cast<std::int64_t>(r), std::move(dealt[r]), from,
                                   reports[r], steps[r]);
-      });
+      };
+      try {
+        drivers.emplace_back(drive);
+      } catch (const std::system_error&) {
+        drive();  // replicas do not wait for each other, so this one may run here
+      }
     }
   }
   for (const Status& outcome : outcomes) PF_TRY(outcome);
