@@ -101,13 +101,14 @@ struct StepText {
     return fmt::format("layer {}: rows ({} wide) to the ranks of their experts, {}", s.layer.value,
                        s.width, group(GroupKind::Stage));
   }
+  // Each expert by id and by the hidden units of its shard; one line however many there are.
   std::string operator()(const step::ExpertMlp& s) const {
     std::string out = fmt::format("layer {}: {} experts", s.layer.value, s.experts.size());
     for (const step::LocalExpert& expert : s.experts) {
-      out += fmt::format("; {} shard {}:", expert.expert.value, expert.shard);
-      if (!expert.gate.rows.empty()) out += " " + name(expert.gate);
-      out += fmt::format(" {} {}", name(expert.up), name(expert.down));
+      out += fmt::format("{} {} units [{}:{}]", &expert == s.experts.data() ? ":" : ",",
+                         expert.expert.value, expert.up.rows.begin, expert.up.rows.end);
     }
+    if (!s.experts.empty()) out += " (" + name(s.experts.front().down) + ", ...)";
     return out;
   }
   std::string operator()(const step::Combine& s) const {
