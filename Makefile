@@ -2,9 +2,11 @@
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 20
 # Test binaries (rooms of src/ or folders of tests/) that run under a sanitizer.
-ASAN_TESTS ?= base spec plan serve
-TSAN_TESTS ?= comm equivalence
+ASAN_TESTS ?= base spec plan serve e2e
+TSAN_TESTS ?= comm fault equivalence
 TSAN_FILTER ?= *
+# Under tsan the equivalence cube runs every n-th plan only.
+TSAN_CUBE_STRIDE ?= 61
 export JOBS FUZZ_SECONDS
 
 .PHONY: help setup build demo test lint format asan tsan fuzz clean
@@ -42,7 +44,7 @@ asan: setup
 	@scripts/sanitize asan $(ASAN_TESTS)
 
 tsan: setup
-	@FILTER='$(TSAN_FILTER)' scripts/sanitize tsan $(TSAN_TESTS)
+	@FILTER='$(TSAN_FILTER)' PENTAFOLD_CUBE_STRIDE=$(TSAN_CUBE_STRIDE) scripts/sanitize tsan $(TSAN_TESTS)
 
 fuzz: setup
 	@scripts/fuzz

@@ -4,5 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-exec build/release/pentafold run --plan tp=2,ep=4 --model models/tiny-moe \
-  --prompt "The old sailor looked at the sea and" --max-tokens 48 --logits-hash --check-one-rank
+prompt="It is a truth universally acknowledged, that"
+echo "prompt: $prompt"
+exec build/release/pentafold run --plan tp=2,ep=4 --model models/tiny-moe --prompt "$prompt" \
+  --max-tokens 64 --temperature 0.7 --top-k 40 --seed 5 --logits-hash --check-one-rank

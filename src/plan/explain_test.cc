@@ -37,10 +37,8 @@ TEST(Explain, NamesWeightsAsTheCheckpointDoes) {
   const std::string text =
       explain(make_plan({1, 1, 1, 2, 2, 1}, tiny_mixtral()), tiny_mixtral(), Rank(1));
   expect_contains(text, "model.layers.0.self_attn.q_proj.weight[16:32, 0:24]");
-  expect_contains(text, "layer 3: 4 experts; 4 shard 0: ");
-  expect_contains(text, tiny_mixtral().family == Family::Synthetic
-                            ? "model.layers.3.block_sparse_moe.experts.4.w2.weight[0:24, 0:16]"
-                            : "experts.4");
+  expect_contains(text, "layer 3: 4 experts: 4 units [0:16], 5 units [0:16], 6");
+  expect_contains(text, "model.layers.3.block_sparse_moe.experts.4.w2.weight[0:24, 0:16]");
   expect_contains(text, "lm_head.weight[26:53, 0:24]");
 }
 
