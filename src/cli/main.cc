@@ -1,5 +1,6 @@
 // The command line: what can be asked for, in one place. CLI11 is slow to compile, so only here.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
@@ -159,6 +160,9 @@ int after_flush(int code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Weight slices go back to the system when they are freed: without a fixed threshold glibc raises
+  // it, keeps them in its heaps, and a second run (--check-one-rank) adds to the first's peak.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
   CLI::App app{
       "Pentafold: run a Mixture-of-Experts model under any fold of expert, tensor, pipeline,\n"
       "sequence and data parallelism, with the same bits under every plan.",

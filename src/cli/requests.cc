@@ -139,7 +139,7 @@ class Builder {
     for (int number = 1; std::getline(in, line); ++number) {
       if (line.ends_with('\r')) line.pop_back();
       if (line.empty()) continue;
-      Status added = line.front() == '{' ? add_json(line) : add_text(line, max_tokens());
+      const Status added = line.front() == '{' ? add_json(line) : add_text(line, max_tokens());
       if (added.ok()) continue;
       Error error = added.error();
       error.file = file;

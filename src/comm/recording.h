@@ -1,6 +1,7 @@
 // RecordingCommunicator: counts what a rank sends to others, by the label of the step that does it.
 //
-// Bytes that stay on the rank are not traffic and are not counted. Cost: an addition a call.
+// What stays on the rank (bytes to itself, collectives of a group of one) is not traffic and is not
+// counted. Cost: an addition a call.
 // Held by comm/local_world_test.cc.
 #pragma once
 
@@ -46,17 +47,18 @@ class RecordingCommunicator final : public Communicator {
         bytes += static_cast<std::int64_t>(send[m].size());
       }
     }
-    count(bytes);
+    if (of(group).size > 1) count(bytes);
     return inner_->all_to_all_v(group, send, sink);
   }
 
   Status all_gather_v(GroupId group, Bytes mine, MemberSink sink) override {
-    count(static_cast<std::int64_t>(mine.size()) * (of(group).size - 1));
+    const std::int64_t others = of(group).size - 1;
+    if (others > 0) count(static_cast<std::int64_t>(mine.size()) * others);
     return inner_->all_gather_v(group, mine, sink);
   }
 
   Status send(Rank to, Bytes bytes) override {
-    count(to == rank() ? 0 : static_cast<std::int64_t>(bytes.size()));
+    if (to != rank()) count(static_cast<std::int64_t>(bytes.size()));
     return inner_->send(to, bytes);
   }
 

@@ -22,8 +22,8 @@ void LayerRouting::add(const LayerRouting& other) {
   add_into(score, other.score);
 }
 
-void RoutingStats::resize(std::int64_t layers_, std::int64_t experts) {
-  layers.resize(static_cast<std::size_t>(layers_));
+void RoutingStats::resize(std::int64_t layer_count, std::int64_t experts) {
+  layers.resize(static_cast<std::size_t>(layer_count));
   for (LayerRouting& layer : layers) {
     layer.assigned.resize(static_cast<std::size_t>(experts));
     layer.refused.resize(static_cast<std::size_t>(experts));

@@ -31,7 +31,7 @@ struct RoutingSummary {
 struct RoutingStats {
   std::vector<LayerRouting> layers;  // of the model; dense layers empty
 
-  void resize(std::int64_t layers_, std::int64_t experts);
+  void resize(std::int64_t layer_count, std::int64_t experts);
   void add(const RoutingStats& other);
   RoutingSummary layer(std::size_t index) const;
   RoutingSummary total() const;  // mean over layers with tokens; max of max_over_mean
