@@ -157,12 +157,7 @@ int after_flush(int code) {
   return 3;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  // Weight slices go back to the system when they are freed: without a fixed threshold glibc raises
-  // it, keeps them in its heaps, and a second run (--check-one-rank) adds to the first's peak.
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+int run_command_line(int argc, char** argv) {
   CLI::App app{
       "Pentafold: run a Mixture-of-Experts model under any fold of expert, tensor, pipeline,\n"
       "sequence and data parallelism, with the same bits under every plan.",
@@ -188,18 +183,29 @@ int main(int argc, char** argv) {
   add_inspect(app, inspect);
   try {
     app.parse(argc, argv);
-    if (app.got_subcommand("run")) return after_flush(run_verb(run));
-    if (app.got_subcommand("verify")) return after_flush(verify_verb(verify));
-    if (app.got_subcommand("program")) return after_flush(program_verb(program));
-    return after_flush(inspect_verb(inspect));
   } catch (const CLI::ParseError& error) {
     return report_parse_error(app, error, argc > 1 ? argv[1] : "");
+  }
+  if (app.got_subcommand("run")) return after_flush(run_verb(run));
+  if (app.got_subcommand("verify")) return after_flush(verify_verb(verify));
+  if (app.got_subcommand("program")) return after_flush(program_verb(program));
+  return after_flush(inspect_verb(inspect));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Weight slices go back to the system when they are freed: without a fixed threshold glibc raises
+  // it, keeps them in its heaps, and a second run (--check-one-rank) adds to the first's peak.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  try {
+    return run_command_line(argc, argv);
   } catch (const std::bad_alloc&) {
-    return pentafold::report_error(
-        pentafold::make_error(pentafold::ErrorCode::OutOfMemory,
-                              "the system refused memory; use a smaller model or fewer ranks"));
+    std::fputs("pentafold: the system refused memory; use a smaller model or fewer ranks\n",
+               stderr);
+    return 2;
   } catch (const std::exception& error) {
-    return pentafold::report_error(
-        pentafold::make_error(pentafold::ErrorCode::Timeout, error.what()));
+    std::fprintf(stderr, "pentafold: %s\n", error.what());
+    return 3;
   }
 }
