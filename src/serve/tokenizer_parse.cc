@@ -79,7 +79,7 @@ Status index_tokens(TokenizerParts& parts, const JsonNode& added) {
   std::int32_t largest = -1;
   for (const auto& [token, id] : parts.model.vocab()) largest = std::max(largest, id);
   for (const AddedToken& token : parts.added) largest = std::max(largest, token.id);
-  parts.tokens.resize(static_cast<std::size_t>(largest + 1));
+  parts.tokens.resize(static_cast<std::size_t>(largest) + 1);
   for (const auto& [token, id] : parts.model.vocab()) {
     parts.tokens[static_cast<std::size_t>(id)] = {token, true, false};
   }
@@ -237,7 +237,7 @@ Result<std::shared_ptr<TokenizerParts>> parse_tokenizer(std::string_view json,
   PF_TRY(read_pre_tokenizer(root.at("pre_tokenizer"), parts->pre_tokenizer));
   PF_TRY(read_post_processor(root.at("post_processor"), *parts));
   PF_ASSIGN(parts->decoder, read_decoder(root.at("decoder")));
-  if (Status built = build_finders(*parts); !built.ok()) {
+  if (const Status built = build_finders(*parts); !built.ok()) {
     return root.at("added_tokens").attach(built.error());
   }
   return parts;

@@ -127,7 +127,7 @@ Regex Regex::from_trusted(std::string_view pattern) {
 }
 
 Status Regex::cut(std::string_view text, RegexScratch& scratch, std::vector<RegexSpan>& out) const {
-  RegexScratch::State& state = *scratch.state_;
+  const RegexScratch::State& state = *scratch.state_;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   // The text was validated at the border; checking again at every match would be quadratic.
   constexpr std::uint32_t kOptions = PCRE2_NO_UTF_CHECK;
