@@ -70,7 +70,7 @@ void check_fit(const Judged& judged, Verdict& verdict, Findings& findings) {
   verdict.least_memory = verdict.most_memory = uses.front();
   verdict.least_total = verdict.most_total = uses.front().total();
   for (const MemoryUse& use : uses) {
-    for (std::int64_t MemoryUse::* kind :
+    for (std::int64_t MemoryUse::* const kind :
          {&MemoryUse::weights, &MemoryUse::kv, &MemoryUse::registers, &MemoryUse::buffers}) {
       verdict.least_memory.*kind = std::min(verdict.least_memory.*kind, use.*kind);
       verdict.most_memory.*kind = std::max(verdict.most_memory.*kind, use.*kind);

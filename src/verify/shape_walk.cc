@@ -219,8 +219,9 @@ std::string ShapeWalk::operator()(const step::Activate& s) {
 }
 
 std::string ShapeWalk::operator()(const step::Residual& s) {
-  std::string wrong = first_of({expect(row_set(s.in) == RowSet::Local, "adds rows of another set"),
-                                read(s.in, model_.d), peek(Register::Hidden, model_.d)});
+  const std::string wrong =
+      first_of({expect(row_set(s.in) == RowSet::Local, "adds rows of another set"),
+                read(s.in, model_.d), peek(Register::Hidden, model_.d)});
   // What was normalised is no longer the stream: the next reader needs a norm of its own.
   const bool read_before = at(Register::Normed).read;
   at(Register::Normed) = {};

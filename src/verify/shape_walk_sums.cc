@@ -69,7 +69,7 @@ std::string ShapeWalk::advance_experts(LayerId layer, int from, int to) {
 }
 
 std::string ShapeWalk::operator()(const step::Route& s) {
-  std::string wrong = read(Register::RouterLogits, model_.experts);
+  const std::string wrong = read(Register::RouterLogits, model_.experts);
   return wrong.empty() ? advance_experts(s.layer, 0, 1) : wrong;
 }
 
@@ -79,7 +79,7 @@ std::string ShapeWalk::operator()(const step::Capacity& s) {
 }
 
 std::string ShapeWalk::operator()(const step::Dispatch& s) {
-  const std::string wrong = read(Register::Normed, s.width);
+  std::string wrong = read(Register::Normed, s.width);
   if (!wrong.empty()) return wrong;
   return advance_experts(s.layer, judged_.context.plan.capacity_factor ? 2 : 1, 3);
 }
