@@ -8,6 +8,9 @@ TSAN_FILTER ?= *
 # Under tsan the equivalence cube runs every n-th plan only.
 TSAN_CUBE_STRIDE ?= 61
 export JOBS FUZZ_SECONDS
+# The compiler cache may serve another clone of this tree.
+export CCACHE_BASEDIR ?= $(CURDIR)
+export CCACHE_NOHASHDIR ?= 1
 
 .PHONY: help setup build demo test lint format asan tsan fuzz clean
 help:
