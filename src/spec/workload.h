@@ -1,0 +1,54 @@
+// Workload and Targets: what is asked of a deployment, and what would be good enough.
+//
+// Units are part of every number that has one ("1s", "20ms", "80GB"): a bare number where a unit
+// belongs is refused, and so are negative or contradictory ones.
+// Cost: plain values. Held by spec/workload_test.cc.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace pentafold {
+
+struct Workload {
+  std::int64_t isl = 0;               // input tokens of a request
+  std::int64_t osl = 0;               // output tokens of a request
+  std::optional<std::int64_t> batch;  // concurrent requests over all devices; else free
+  std::optional<double> rate_per_s;   // requests arriving; else as many as can be served
+  double skew = 0;  // Zipf exponent of the experts' load; 0: even (predict/expert_load.h)
+};
+
+// What is optimised once all limits hold.
+enum class Objective { TokensPerSecondPerGpu, Gpus, Cost, Ttft, Tpot };
+const char* to_string(Objective objective);
+
+struct Targets {
+  std::optional<double> ttft_s;                        // at most
+  std::optional<double> tpot_s;                        // at most
+  std::optional<double> tokens_per_s_per_gpu;          // at least, generated
+  std::optional<double> prefill_tokens_per_s_per_gpu;  // at least, prompt tokens
+  std::optional<double> tokens_per_s;                  // at least, generated, whole deployment
+  std::optional<double> dollars_per_mtok;              // at most, per million generated
+  double memory_fraction = 0.9;                        // of a device that may be used
+  Objective objective = Objective::TokensPerSecondPerGpu;
+};
+
+// "ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,gpus=min": limits, and at most one of
+// gpus|cost|ttft|tpot=min, tokens_per_s_per_gpu=max.
+Result<Targets> parse_targets(const std::string& text);
+
+// YAML: isl, osl, batch | rate, skew; docs/workload-format.md.
+Result<Workload> parse_workload(const std::string& yaml_text, const std::string& file);
+Result<Workload> load_workload(const std::string& path);
+
+// "20ms" -> 0.02; "80GB", "64GiB" -> bytes; the sentence says which units there are.
+Result<double> parse_seconds(const std::string& text, const std::string& what);
+Result<double> parse_bytes(const std::string& text, const std::string& what);
+
+// Why workload and targets cannot be meant: an empty prompt, batch and rate together, ...
+Status validate(const Workload& workload, const Targets& targets);
+
+}  // namespace pentafold
