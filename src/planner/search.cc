@@ -1,0 +1,270 @@
+#include "planner/search.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <thread>
+
+#include "planner/stage_search.h"
+
+namespace pentafold {
+namespace {
+
+struct Task {
+  Precision precision;
+  std::size_t precision_index = 0;
+  std::int64_t ranks = 0;
+  Role role = Role::Both;
+  std::unique_ptr<StageSearch> search;
+};
+
+void run_tasks(const Problem& problem, const StepCost& costs, bool pareto, int threads,
+               std::vector<Task>& tasks) {
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < tasks.size(); i = next++) {
+      Task& task = tasks[i];
+      task.search = std::make_unique<StageSearch>(problem, costs, task.precision, task.ranks,
+                                                  pareto && task.precision_index == 0);
+      task.search->run(task.role);
+    }
+  };
+  std::vector<std::thread> others;
+  for (int t = 1; t < threads; ++t) others.emplace_back(work);
+  work();
+  for (std::thread& other : others) other.join();
+}
+
+void merge_family(const Problem& problem, const StrategyFamily& from, StrategyFamily& into) {
+  if (from.nearest && (!into.nearest || from.nearest->nearer_than(*into.nearest))) {
+    into.nearest = from.nearest;
+    into.nearest_worker = from.nearest_worker;
+  }
+  if (!from.best) return;
+  if (into.best) {
+    const double better = compare(problem, from.best->score, into.best->score);
+    if (better < 0 || (better == 0 && !simpler(from.best->pools.front().worker,
+                                               into.best->pools.front().worker))) {
+      return;
+    }
+  }
+  into.best = from.best;
+}
+
+using SizeTable = std::map<std::int64_t, SizeBest>;
+
+void merge_sizes(const Problem& problem, Role role, const SizeTable& from, SizeTable& into) {
+  for (const auto& [size, found] : from) {
+    const auto [it, fresh] = into.try_emplace(size, found);
+    if (fresh) continue;
+    double better = found.requests_per_s - it->second.requests_per_s;
+    const Objective objective = problem.targets.objective;
+    if (objective == Objective::Ttft && role == Role::Prefill) {
+      better = it->second.ttft_s - found.ttft_s;
+    }
+    if (objective == Objective::Tpot && role == Role::Decode) {
+      better = it->second.tpot_s - found.tpot_s;
+    }
+    if (better > 0 || (better == 0 && simpler(found.worker, it->second.worker))) {
+      it->second = found;
+    }
+  }
+}
+
+// Matches prefill workers to decode workers by rate.
+class PairSearch {
+ public:
+  PairSearch(const Problem& problem, const SizeTable& prefill, const SizeTable& decode)
+      : problem_(problem), prefill_(prefill), decode_(decode) {}
+
+  StrategyFamily run() {
+    StrategyFamily family;
+    family.disaggregated = true;
+    for (const auto& [prefill_gpus, prefill] : prefill_) {
+      for (const auto& [decode_gpus, decode] : decode_) {
+        if (prefill_gpus + decode_gpus > problem_.gpu_limit()) break;
+        pair_up(prefill, decode, family);
+      }
+    }
+    return family;
+  }
+  std::int64_t pairs() const { return pairs_; }
+
+ private:
+  void pair_up(const SizeBest& prefill, const SizeBest& decode, StrategyFamily& family) {
+    const std::int64_t limit = problem_.gpu_limit();
+    const std::int64_t p = prefill.worker.gpus();
+    const std::int64_t d = decode.worker.gpus();
+    const bool fewest = problem_.cluster.gpus == 0 || problem_.targets.objective == Objective::Gpus;
+    if (fewest) {
+      const double needed = demanded_requests();
+      const auto count = [&](double each) {
+        return static_cast<std::int64_t>(
+            std::min(std::max(1.0, std::ceil(needed / each)), static_cast<double>(limit)));
+      };
+      std::int64_t decoders = count(decode.requests_per_s);
+      if (problem_.workload.batch) {
+        const std::int64_t slots = decode.worker.batch * decode.worker.dp;
+        decoders = std::max(decoders, (*problem_.workload.batch + slots - 1) / slots);
+      }
+      offer(prefill, count(prefill.requests_per_s), decode, decoders, family);
+      return;
+    }
+    for (std::int64_t n = 1; n * p + d <= limit; ++n) {
+      offer(prefill, n, decode, (limit - n * p) / d, family);
+      // With fewer decoders than prompts can feed, more prefill workers only take GPUs away.
+      if (static_cast<double>(n) * prefill.requests_per_s >=
+          static_cast<double>((limit - n * p) / d) * decode.requests_per_s) {
+        break;
+      }
+    }
+  }
+
+  double demanded_requests() const {
+    double needed = problem_.workload.rate_per_s.value_or(0);
+    if (problem_.targets.tokens_per_s) {
+      needed = std::max(
+          needed, *problem_.targets.tokens_per_s / static_cast<double>(problem_.workload.osl));
+    }
+    return needed;
+  }
+
+  void offer(const SizeBest& prefill, std::int64_t prefills, const SizeBest& decode,
+             std::int64_t decoders, StrategyFamily& family) {
+    ++pairs_;
+    const auto np = static_cast<double>(prefills);
+    const auto nd = static_cast<double>(decoders);
+    Score score;
+    score.gpus = prefills * prefill.worker.gpus() + decoders * decode.worker.gpus();
+    if (score.gpus > problem_.gpu_limit()) return;
+    const bool fewest = problem_.cluster.gpus == 0 || problem_.targets.objective == Objective::Gpus;
+    score.provisioned = fewest ? score.gpus : problem_.cluster.gpus;
+    score.ttft_s = prefill.ttft_s;
+    score.tpot_s = decode.tpot_s;
+    score.requests_per_s = std::min(np * prefill.requests_per_s, nd * decode.requests_per_s);
+    score.tokens_per_s = score.requests_per_s * static_cast<double>(problem_.workload.osl);
+    score.prefill_tokens_per_s_per_gpu =
+        np * prefill.prefill_tokens_per_s / static_cast<double>(score.provisioned);
+    if (const auto failed = first_miss(problem_, score, 0)) {
+      if (!family.nearest || failed->nearer_than(*family.nearest)) {
+        family.nearest = failed;
+        family.nearest_worker = decode.worker;
+      }
+      return;
+    }
+    if (family.best) {
+      const double better = compare(problem_, score, family.best->score);
+      const auto key = [](const Deployment& x) { return x.pools; };
+      if (better < 0) return;
+      const auto pools = key(*family.best);
+      if (better == 0 &&
+          !(simpler(prefill.worker, pools[0].worker) ||
+            (prefill.worker == pools[0].worker && simpler(decode.worker, pools[1].worker)))) {
+        return;
+      }
+    }
+    family.best = Deployment{{Pool{prefill.worker, prefills, Role::Prefill},
+                              Pool{decode.worker, decoders, Role::Decode}},
+                             score};
+  }
+
+  const Problem& problem_;
+  const SizeTable& prefill_;
+  const SizeTable& decode_;
+  std::int64_t pairs_ = 0;
+};
+
+std::vector<Task> make_tasks(const Problem& problem) {
+  std::vector<Task> tasks;
+  for (std::size_t p = 0; p < problem.precisions.size(); ++p) {
+    for (const std::int64_t ranks : stage_sizes(problem)) {
+      for (const Role role : {Role::Both, Role::Prefill, Role::Decode}) {
+        const bool wanted = role == Role::Both ? problem.aggregated : problem.disaggregated;
+        if (wanted) tasks.push_back({problem.precisions[p], p, ranks, role, nullptr});
+      }
+    }
+  }
+  return tasks;
+}
+
+bool better_deployment(const Problem& problem, const std::optional<Deployment>& a,
+                       const std::optional<Deployment>& b) {
+  if (!a) return false;
+  if (!b) return true;
+  const double better = compare(problem, a->score, b->score);
+  // One pool is simpler than two.
+  return better > 0 || (better == 0 && a->pools.size() < b->pools.size());
+}
+
+}  // namespace
+
+std::string family_name(unsigned kinds) {
+  static constexpr std::array<const char*, 6> kNames = {"pp", "dp", "sp", "tp", "ep", "etp"};
+  std::string name;
+  for (std::size_t i = 0; i < kNames.size(); ++i) {
+    if ((kinds >> i & 1U) == 0) continue;
+    name += (name.empty() ? "" : " x ");
+    name += kNames[i];
+  }
+  return name.empty() ? "one GPU" : name;
+}
+
+SearchResult search(const Problem& problem, const SearchOptions& options) {
+  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  std::vector<Task> tasks = make_tasks(problem);
+  run_tasks(problem, costs, options.pareto, options.threads, tasks);
+  SearchResult result;
+  const auto precisions = static_cast<std::int64_t>(problem.precisions.size());
+  if (problem.aggregated) result.lattice += precisions * lattice_size(problem, Role::Both);
+  if (problem.disaggregated) {
+    result.lattice +=
+        precisions * (lattice_size(problem, Role::Prefill) + lattice_size(problem, Role::Decode));
+  }
+  ParetoFront front;
+  for (std::size_t p = 0; p < problem.precisions.size(); ++p) {
+    std::map<unsigned, StrategyFamily> families;
+    SizeTable prefill;
+    SizeTable decode;
+    StrategyFamily two_pools;
+    two_pools.disaggregated = true;
+    for (const Task& task : tasks) {
+      if (task.precision_index != p) continue;
+      result.evaluated += task.search->evaluated();
+      front.merge(task.search->pareto());
+      if (task.role != Role::Both) {
+        merge_sizes(problem, task.role, task.search->sizes(),
+                    task.role == Role::Prefill ? prefill : decode);
+      }
+      for (const auto& [kinds, family] : task.search->families()) {
+        if (task.role == Role::Both) {
+          StrategyFamily& into = families[kinds];
+          into.kinds = kinds;
+          merge_family(problem, family, into);
+        } else {
+          merge_family(problem, family, two_pools);
+        }
+      }
+    }
+    std::optional<Deployment> best;
+    for (const auto& [kinds, family] : families) {
+      if (better_deployment(problem, family.best, best)) best = family.best;
+      if (p == 0) result.families.push_back(family);
+    }
+    if (problem.disaggregated) {
+      PairSearch pairs(problem, prefill, decode);
+      StrategyFamily matched = pairs.run();
+      result.lattice += pairs.pairs();
+      result.evaluated += pairs.pairs();
+      merge_family(problem, two_pools, matched);
+      if (better_deployment(problem, matched.best, best)) best = matched.best;
+      if (p == 0) result.families.push_back(matched);
+    }
+    if (best) result.best.push_back(*best);
+    if (p == 0) result.winner = best;
+  }
+  result.pareto = front.by_user();
+  return result;
+}
+
+}  // namespace pentafold

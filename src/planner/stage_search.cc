@@ -1,0 +1,358 @@
+#include "planner/stage_search.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace pentafold {
+namespace {
+
+unsigned family_kinds(const Worker& w) {
+  unsigned kinds = 0;
+  unsigned bit = 1;
+  for (const std::int64_t degree : {w.pp(), w.dp, w.sp, w.tp, w.ep, w.etp}) {
+    if (degree > 1) kinds |= bit;
+    bit <<= 1;
+  }
+  return kinds;
+}
+
+}  // namespace
+
+void ParetoFront::offer(double per_gpu, double per_user, const std::function<Deployment()>& make) {
+  const auto faster = best_.lower_bound(per_user);
+  if (faster != best_.end() && faster->second.first >= per_gpu) return;
+  const auto kept = best_.insert_or_assign(per_user, std::make_pair(per_gpu, make())).first;
+  // Those no faster and no better are beaten.
+  for (auto it = kept; it != best_.begin();) {
+    --it;
+    if (it->second.first > per_gpu) break;
+    it = best_.erase(it);
+  }
+}
+
+void ParetoFront::merge(const ParetoFront& other) {
+  for (const auto& [per_user, entry] : other.best_) {
+    offer(entry.first, per_user, [&] { return entry.second; });
+  }
+}
+
+std::vector<Deployment> ParetoFront::by_user() const {
+  std::vector<Deployment> out;
+  for (auto it = best_.rbegin(); it != best_.rend(); ++it) out.push_back(it->second.second);
+  return out;
+}
+
+StageSearch::StageSearch(const Problem& problem, const StepCost& costs, const Precision& precision,
+                         std::int64_t ranks, bool pareto)
+    : problem_(problem), costs_(costs), ranks_(ranks), pareto_(pareto) {
+  worker_.precision = precision;
+  for (auto& layers : stage_cuts(problem, ranks)) {
+    std::vector<StageMix> mixes = stage_mixes(problem.model, layers);
+    cuts_.push_back({std::move(layers), std::move(mixes)});
+  }
+  folds_ = expert_folds(problem.model, ranks);
+  expert_memo_.resize(folds_.size());
+}
+
+void StageSearch::run(Role role) {
+  chunks_ = role == Role::Decode ? std::vector<std::int64_t>{1} : chunk_sizes(problem_.workload);
+  prompts_.clear();
+  for (const std::int64_t chunk : chunks_) {
+    prompts_.push_back(prompts_per_pass(problem_.workload.isl, chunk));
+  }
+  for (const AttentionFold& fold : attention_folds(problem_.model, ranks_)) {
+    if (role == Role::Decode && fold.sp > 1) continue;
+    run_fold(fold, role);
+  }
+}
+
+void StageSearch::run_fold(const AttentionFold& fold, Role role) {
+  worker_.dp = fold.dp;
+  worker_.sp = fold.sp;
+  worker_.tp = fold.tp;
+  const std::size_t kinds = problem_.model.kinds.size();
+  tensor_prefill_.assign(kinds, std::vector<double>(chunks_.size(), 0.0));
+  if (role != Role::Decode) {
+    for (std::size_t k = 0; k < kinds; ++k) {
+      for (std::size_t c = 0; c < chunks_.size(); ++c) {
+        worker_.chunk = chunks_[c];
+        tensor_prefill_[k][c] = costs_.tensor_prefill(k, worker_, prompts_[c]).seconds;
+      }
+    }
+  }
+  for (fold_index_ = 0; fold_index_ < folds_.size(); ++fold_index_) {
+    worker_.ep = folds_[fold_index_].ep;
+    worker_.etp = folds_[fold_index_].etp;
+    worker_.redundant = folds_[fold_index_].redundant;
+    // An even load gains nothing from more copies than fill the groups: same time, more memory.
+    const bool spare = fold_index_ > 0 && folds_[fold_index_ - 1].ep == worker_.ep &&
+                       folds_[fold_index_ - 1].etp == worker_.etp;
+    if (spare && problem_.workload.skew == 0) continue;
+    run_experts(role);
+  }
+}
+
+void StageSearch::run_experts(Role role) {
+  const std::size_t kinds = problem_.model.kinds.size();
+  kind_share_.clear();
+  for (std::size_t k = 0; k < kinds; ++k) kind_share_.push_back(costs_.peak_share(k, worker_));
+  peak_share_ = worst_peak_share(costs_, worker_);
+  experts_prefill_.assign(kinds, std::vector<double>(chunks_.size(), 0.0));
+  chunk_activations_.clear();
+  for (std::size_t c = 0; c < chunks_.size(); ++c) {
+    worker_.chunk = chunks_[c];
+    chunk_activations_.push_back(activations_of(chunks_[c]));
+    if (role == Role::Decode) continue;
+    for (std::size_t k = 0; k < kinds; ++k) {
+      const ChunkCount count = chunks_of(problem_.workload.isl, prompts_[c], chunks_[c]);
+      double seconds = 0;
+      if (count.full > 0) {
+        seconds += experts_at(chunks_[c])[k] * static_cast<double>(count.full);
+      }
+      if (count.rest > 0) seconds += experts_at(count.rest)[k];
+      experts_prefill_[k][c] = seconds;
+    }
+  }
+  for (const CutPlan& cut : cuts_) run_cut(cut, role);
+}
+
+void StageSearch::run_cut(const CutPlan& cut, Role role) {
+  worker_.stage_layers = cut.layers;
+  const std::int64_t tokens = cached_tokens(problem_.workload, role);
+  mix_bytes_.clear();
+  for (const StageMix& mix : cut.mixes) {
+    MixBytes bytes{
+        kRuntimeReserveBytes + outer_weight_bytes(problem_.model, worker_, mix.first, mix.last), 0,
+        mix.last};
+    for (std::size_t k = 0; k < mix.layers_of_kind.size(); ++k) {
+      const auto n = static_cast<double>(mix.layers_of_kind[k]);
+      if (n == 0) continue;
+      bytes.fixed += n * layer_weight_bytes(problem_.model.kinds[k], worker_);
+      bytes.sequence += n * layer_kv_bytes(problem_.model.kinds[k], worker_, tokens);
+    }
+    mix_bytes_.push_back(bytes);
+  }
+  family_ = &families_[family_kinds(worker_)];
+  worker_.batch = 1;
+  const double least = memory_bytes(chunk_activations_.front(), 0);
+  if (least > problem_.memory_limit()) {
+    miss({Limit::Memory, least, problem_.memory_limit()});
+    return;
+  }
+  pass_s_.clear();
+  for (std::size_t c = 0; c < chunks_.size(); ++c) {
+    pass_s_.push_back(role == Role::Decode ? 0 : prefill_seconds(cut, c));
+  }
+  if (role == Role::Prefill) {
+    transfer_s_ = kv_transfer_seconds(costs_, worker_);
+    for (std::size_t c = 0; c < chunks_.size(); ++c) {
+      worker_.chunk = chunks_[c];
+      worker_.batch = prompts_[c];
+      worker_.microbatches = 1;
+      judge(0, pass_s_[c], prompts_[c], memory_bytes(chunk_activations_[c], worker_.batch), role);
+    }
+    return;
+  }
+  for (const BatchPoint& point : batch_points(problem_, worker_.pp(), ranks_, worker_.dp)) {
+    run_batch(cut, point, role);
+  }
+}
+
+void StageSearch::run_batch(const CutPlan& cut, const BatchPoint& point, Role role) {
+  worker_.batch = point.batch;
+  worker_.microbatches = point.microbatches;
+  const std::int64_t rows = (point.batch + point.microbatches - 1) / point.microbatches;
+  const double least = memory_bytes(chunk_activations_.front(), rows);
+  if (least > problem_.memory_limit()) {
+    miss({Limit::Memory, least, problem_.memory_limit()});
+    return;
+  }
+  const double decode_s = decode_seconds(cut, point);
+  if (!pareto_ && problem_.targets.tpot_s && decode_s > *problem_.targets.tpot_s) {
+    // The chunk cannot help: a step alone is too slow. (Memory and TTFT may hold or not; the
+    // nearest miss of the family is judged as if they did, for the least chunk.)
+    miss({Limit::Tpot, decode_s, *problem_.targets.tpot_s});
+    return;
+  }
+  if (role == Role::Both && cannot_win(decode_s)) return;
+  for (std::size_t c = 0; c < chunks_.size(); ++c) {
+    worker_.chunk = chunks_[c];
+    if (role == Role::Both && prompts_[c] > point.batch) continue;
+    const double activations = rows > chunks_[c] ? activations_of(rows) : chunk_activations_[c];
+    judge(decode_s, pass_s_[c], std::min(prompts_[c], point.batch), memory_bytes(activations, rows),
+          role);
+  }
+}
+
+// Prompts to compute only cost time: the rate of decoding alone bounds what the batch can give.
+bool StageSearch::cannot_win(double decode_s) const {
+  if (pareto_ || !family_->best) return false;
+  if (problem_.targets.objective != Objective::TokensPerSecondPerGpu || decode_s <= 0 ||
+      problem_.workload.osl < 2 || problem_.cluster.gpus == 0) {
+    return false;
+  }
+  const double steps =
+      static_cast<double>(problem_.workload.osl - 1) / static_cast<double>(problem_.workload.osl);
+  const double rate = static_cast<double>(worker_.batch * worker_.dp) / (steps * decode_s);
+  const auto replicas = static_cast<double>(problem_.gpu_limit() / worker_.gpus());
+  return rate * replicas / static_cast<double>(problem_.cluster.gpus) <
+         family_->best->score.tokens_per_s_per_gpu();
+}
+
+void StageSearch::judge(double decode_s, double prefill_s, std::int64_t prompts, double memory,
+                        Role role) {
+  ++evaluated_;
+  const Rates rates =
+      steady_state(problem_.workload, worker_, {prefill_s, decode_s, prompts}, role);
+  if (role != Role::Both) {
+    judge_pool(rates, memory, role);
+    return;
+  }
+  std::int64_t replicas = 0;
+  const auto score = pool_score(problem_, worker_, rates, &replicas);
+  if (!score) return;
+  const auto failed = first_miss(problem_, *score, memory);
+  const auto make = [&] { return Deployment{{Pool{worker_, replicas, Role::Both}}, *score}; };
+  if (pareto_ && (!failed || failed->limit >= Limit::Tpot)) {
+    pareto_front_.offer(score->tokens_per_s_per_gpu(), score->tokens_per_s_per_user(), make);
+  }
+  if (failed) {
+    miss(*failed);
+    return;
+  }
+  if (family_->best) {
+    const double better = compare(problem_, *score, family_->best->score);
+    if (better < 0 || (better == 0 && !simpler(worker_, family_->best->pools.front().worker))) {
+      return;
+    }
+  }
+  family_->best = make();
+}
+
+void StageSearch::judge_pool(const Rates& rates, double memory, Role role) {
+  const Targets& targets = problem_.targets;
+  if (memory > problem_.memory_limit()) {
+    miss({Limit::Memory, memory, problem_.memory_limit()});
+    return;
+  }
+  SizeBest found{worker_, rates.requests_per_s, 0, rates.tpot_s, rates.prefill_tokens_per_s};
+  if (role == Role::Prefill) {
+    const double alone = rates.ttft_s + transfer_s_;
+    if (targets.ttft_s && alone > *targets.ttft_s) {
+      miss({Limit::Ttft, alone, *targets.ttft_s});
+      return;
+    }
+    const double load =
+        targets.ttft_s
+            ? std::min(load_for_wait(*targets.ttft_s - alone, rates.service_s), kHighestLoad)
+            : kHighestLoad;
+    found.requests_per_s *= load;
+    found.ttft_s = alone + queue_wait_seconds(load, rates.service_s);
+  } else if (targets.tpot_s && rates.tpot_s > *targets.tpot_s) {
+    miss({Limit::Tpot, rates.tpot_s, *targets.tpot_s});
+    return;
+  }
+  if (found.requests_per_s <= 0) return;
+  const auto [it, fresh] = sizes_.try_emplace(worker_.gpus(), found);
+  if (fresh) return;
+  SizeBest& best = it->second;
+  double better = found.requests_per_s - best.requests_per_s;
+  if (targets.objective == Objective::Ttft && role == Role::Prefill) {
+    better = best.ttft_s - found.ttft_s;
+  }
+  if (targets.objective == Objective::Tpot && role == Role::Decode) {
+    better = best.tpot_s - found.tpot_s;
+  }
+  if (better > 0 || (better == 0 && simpler(worker_, best.worker))) best = found;
+}
+
+void StageSearch::miss(const Miss& miss) {
+  if (family_->nearest && !miss.nearer_than(*family_->nearest)) return;
+  family_->nearest = miss;
+  family_->nearest_worker = worker_;
+}
+
+const std::vector<double>& StageSearch::tensor_decode(std::int64_t rows) {
+  auto& memo = tensor_memo_[worker_.tensor_ranks()];
+  const auto [it, fresh] = memo.try_emplace(rows);
+  if (fresh) {
+    for (std::size_t k = 0; k < problem_.model.kinds.size(); ++k) {
+      it->second.push_back(costs_.tensor_decode(k, worker_, rows).seconds);
+    }
+  }
+  return it->second;
+}
+
+const std::vector<double>& StageSearch::experts_at(std::int64_t rows) {
+  // With the stage's ranks given, only the rows of the whole stage matter.
+  const auto [it, fresh] = expert_memo_[fold_index_].try_emplace(rows * worker_.dp);
+  if (fresh) {
+    for (std::size_t k = 0; k < problem_.model.kinds.size(); ++k) {
+      it->second.push_back(costs_.experts(k, worker_, rows, kind_share_[k]).seconds);
+    }
+  }
+  return it->second;
+}
+
+double StageSearch::prefill_seconds(const CutPlan& cut, std::size_t chunk) const {
+  Worker worker = worker_;
+  worker.chunk = chunks_[chunk];
+  const std::int64_t prompts = prompts_[chunk];
+  const ChunkCount count = chunks_of(problem_.workload.isl, prompts, worker.chunk);
+  const std::int64_t rows = count.full > 0 ? worker.chunk : count.rest;
+  const double logits = costs_.logits(worker, prompts).seconds;
+  const double hand_over = costs_.hand_over(worker, (rows + worker.sp - 1) / worker.sp).seconds *
+                           static_cast<double>(count.count());
+  PipelineTime times;
+  for (const StageMix& mix : cut.mixes) {
+    double tensor = 0;
+    double experts = 0;
+    for (std::size_t k = 0; k < mix.layers_of_kind.size(); ++k) {
+      if (mix.layers_of_kind[k] == 0) continue;
+      const auto n = static_cast<double>(mix.layers_of_kind[k]);
+      tensor += tensor_prefill_[k][chunk] * n;
+      experts += experts_prefill_[k][chunk] * n;
+    }
+    times.add(tensor + experts + (mix.last ? logits : hand_over), mix.count);
+  }
+  return prefill_pass_seconds(times, count.count(), costs_.fixed(prompts).seconds);
+}
+
+double StageSearch::decode_seconds(const CutPlan& cut, const BatchPoint& point) {
+  const std::int64_t rows = (point.batch + point.microbatches - 1) / point.microbatches;
+  const std::vector<double>& tensor_part = tensor_decode(rows);
+  const std::vector<double>& expert_part = experts_at(rows);
+  const double logits = costs_.logits(worker_, rows).seconds;
+  const double hand_over = costs_.hand_over(worker_, rows).seconds;
+  PipelineTime times;
+  for (const StageMix& mix : cut.mixes) {
+    double tensor = 0;
+    double experts = 0;
+    for (std::size_t k = 0; k < mix.layers_of_kind.size(); ++k) {
+      if (mix.layers_of_kind[k] == 0) continue;
+      const auto n = static_cast<double>(mix.layers_of_kind[k]);
+      tensor += tensor_part[k] * n;
+      experts += expert_part[k] * n;
+    }
+    times.add(tensor + experts + (mix.last ? logits : hand_over), mix.count);
+  }
+  return decode_step_seconds(times, point.microbatches, costs_.fixed(point.batch).seconds);
+}
+
+double StageSearch::activations_of(std::int64_t rows) {
+  return activation_bytes(problem_.model, worker_, rows) +
+         buffer_bytes(problem_.model, worker_, rows, 0, peak_share_);
+}
+
+double StageSearch::memory_bytes(double activations, std::int64_t sampled) const {
+  const double logits = buffer_bytes(problem_.model, worker_, 0, sampled, peak_share_);
+  double most = 0;
+  for (const MixBytes& mix : mix_bytes_) {
+    const double bytes = mix.fixed + mix.sequence * static_cast<double>(worker_.batch) +
+                         activations + (mix.last ? logits : 0.0);
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+}  // namespace pentafold
