@@ -54,7 +54,8 @@ struct MixerShape {
   // holds whole (an indexer's keys included).
   std::int64_t kv_values = 0;
   std::int64_t state_values = 0;  // per sequence whatever its length (Linear, StateSpace)
-  std::int64_t window = 0;        // keys seen and kept; 0: all
+  NumberFormat state_format = NumberFormat::F32;  // of those: recurrences are carried in fp32
+  std::int64_t window = 0;                        // keys seen and kept; 0: all
   std::int64_t selected = 0;      // keys attended out of those kept (sparse attention); 0: all
   double prefill_pair_flops = 0;  // per (query, key): scores and weighted sum, all heads
   double decode_pair_flops = 0;   // likewise; Latent attends in the compressed space
@@ -117,12 +118,12 @@ ModelShape shape_of(const ModelSpec& model);
 ParamCounts count_params(const ModelShape& model);  // embeddings once if tied, as spec/model.h
 double weight_bytes(const ModelShape& model, const Precision& precision);
 // Cached bytes of one token over all layers, as if no window cut it off; and of a whole sequence of
-// `tokens`, windows and states included.
+// `tokens`, windows and states included (states in their own format, whatever `kv` is).
 double kv_bytes_per_token(const ModelShape& model, NumberFormat kv);
 double kv_bytes_of_sequence(const ModelShape& model, NumberFormat kv, std::int64_t tokens);
 
 // Operations of one token through all weights it uses (two per active parameter that multiplies),
-// and of its attention over `context` keys.
+// and of its attention over `context` keys (token_flops included).
 double weight_flops_per_token(const ModelShape& model);
 double attention_flops(const ModelShape& model, std::int64_t context, bool prefill);
 

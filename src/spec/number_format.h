@@ -2,7 +2,8 @@
 //
 // Wider than base/dtype.h, which lists what the engine itself computes with: a plan may be for any
 // engine. bytes_per_value counts the scales a format cannot do without: one fp32 per 128 x 128
-// block (fp8), one f16 per 128 values (int4), one byte per 32 (mxfp4, OCP MX v1.0) or 16 (nvfp4).
+// block (fp8), one f16 per 128 values (int4), one byte per 32 (mxfp4, OCP MX v1.0) or 16 (nvfp4);
+// int8's one per row and nvfp4's one per tensor are too few to count.
 // Cost: a table. Held by spec/number_format_test.cc.
 #pragma once
 
