@@ -69,7 +69,7 @@ TEST(GpuCatalog, HoldsTheDevicesPeopleHave) {
 }
 
 // Facts that datasheets tie together, whoever copied them: quantised peaks are multiples of bf16,
-// and memory is read within 10 to 100 ms.
+// and a sweep over the memory of a GPU takes 15 to 100 ms.
 TEST(GpuCatalog, FiguresAreConsistent) {
   for (const GpuSpec& gpu : catalog_gpus()) {
     if (gpu.fp8_flops > 0) {
