@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <span>
 
 #include "base/nearest.h"
+#include "spec/quantity.h"
 
 namespace pentafold {
 namespace {
@@ -40,31 +40,6 @@ Result<std::size_t> parse_word(std::string_view key, const std::string& text,
   return refused(
       fmt::format("{} must be one of {}, not {}", key, fmt::join(words, ", "), quote(text)));
 }
-
-// The whole of `text` as a finite number.
-std::optional<double> to_number(std::string_view text) {
-  double value = 0.0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (status != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  if (!std::isfinite(value)) return std::nullopt;
-  return value;
-}
-
-struct ByteUnit {
-  std::string_view name;
-  double bytes;
-};
-constexpr std::array<ByteUnit, 11> kByteUnits = {{{"", 1.0},
-                                                  {"B", 1.0},
-                                                  {"kB", 1e3},
-                                                  {"KB", 1e3},
-                                                  {"MB", 1e6},
-                                                  {"GB", 1e9},
-                                                  {"TB", 1e12},
-                                                  {"KiB", 0x1p10},
-                                                  {"MiB", 0x1p20},
-                                                  {"GiB", 0x1p30},
-                                                  {"TiB", 0x1p40}}};
 
 }  // namespace
 
@@ -111,17 +86,14 @@ Result<std::optional<DType>> parse_weights(const std::string& text) {
 }
 
 Result<std::int64_t> parse_byte_size(const std::string& text) {
-  const std::size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
-  const std::size_t unit_begin = std::min(text.find_first_not_of(' ', digits), text.size());
-  const auto value = to_number(std::string_view(text).substr(0, digits));
-  const auto unit =
-      std::ranges::find(kByteUnits, std::string_view(text).substr(unit_begin), &ByteUnit::name);
-  if (!value || unit == kByteUnits.end()) {
+  auto read = to_bytes(text);
+  if (!read) read = to_number(text);
+  if (!read) {
     return refused(fmt::format(
         "device_memory must be a size such as 64GB, 64GiB or 68719476736 (bytes), not {}",
         quote(text)));
   }
-  const double bytes = *value * unit->bytes;
+  const double bytes = *read;
   if (bytes < 1.0 || bytes > static_cast<double>(kMaxDeviceMemory)) {
     return refused(fmt::format("device_memory = {} is outside 1 byte to 1 EiB", quote(text)));
   }

@@ -37,18 +37,16 @@ struct Targets {
 };
 
 // "ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,gpus=min": limits, and at most one of
-// gpus|cost|ttft|tpot=min, tokens_per_s_per_gpu=max.
+// gpus|cost|ttft|tpot=min, tokens_per_s_per_gpu=max (the default). "" asks for nothing else.
 Result<Targets> parse_targets(const std::string& text);
 
-// YAML: isl, osl, batch | rate, skew; docs/workload-format.md.
+// YAML: isl, osl, batch | rate, skew; docs/workload-format.md. What is accepted passes validate()
+// without targets.
 Result<Workload> parse_workload(const std::string& yaml_text, const std::string& file);
 Result<Workload> load_workload(const std::string& path);
 
-// "20ms" -> 0.02; "80GB", "64GiB" -> bytes; the sentence says which units there are.
-Result<double> parse_seconds(const std::string& text, const std::string& what);
-Result<double> parse_bytes(const std::string& text, const std::string& what);
-
-// Why workload and targets cannot be meant: an empty prompt, batch and rate together, ...
+// Why workload and targets cannot be meant: an empty prompt, batch and rate together, a TPOT where
+// only one token is generated, more tokens/s than arrive, ...
 Status validate(const Workload& workload, const Targets& targets);
 
 }  // namespace pentafold
