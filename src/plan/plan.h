@@ -14,6 +14,7 @@
 
 #include "base/dtype.h"
 #include "base/result.h"
+#include "spec/model_shape.h"
 
 namespace pentafold {
 
@@ -76,6 +77,12 @@ struct Plan {
   OverflowPolicy overflow = OverflowPolicy::Drop;
   std::int64_t device_memory_bytes = 0;  // 0: not checked
   SyntheticRequests requests;
+
+  // Of a plan for another machine (pentafold plan writes them): what its weights and cache are held
+  // in there, the device it was made for, and the file of the workers that compute its prompts.
+  std::optional<Precision> precision;
+  std::string device;
+  std::string prefill_pool;
 
   std::int64_t ranks_per_replica() const;
   std::int64_t world() const { return replicas * ranks_per_replica(); }
