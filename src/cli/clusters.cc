@@ -13,7 +13,7 @@
 namespace pentafold {
 namespace {
 
-// 989 T, 13.5 P; "-" where there is no such unit.
+// In TFLOPS; "-" where there is no such unit.
 std::string peak(double flops) {
   return flops > 0 ? fmt::format("{:.6g}", flops / 1e12) : "-";
 }
@@ -125,10 +125,13 @@ void print_cluster(const ClusterSpec& cluster) {
 // A node shape or file; else the usual node around a GPU of that name.
 Result<ClusterSpec> find_cluster(const std::string& name) {
   auto cluster = load_cluster(name);
-  if (cluster.ok()) return cluster;
+  // An error with a file is about that file.
+  if (cluster.ok() || !cluster.error().file.empty()) return cluster;
   const auto gpu = find_gpu(name);
   if (gpu.ok()) return default_cluster(*gpu, 0);
-  return cluster;
+  return make_error(
+      ErrorCode::InvalidSpec,
+      fmt::format("{}; and as a GPU: {}", cluster.error().message, gpu.error().message));
 }
 
 }  // namespace
