@@ -168,7 +168,8 @@ void StageSearch::run_batch(const CutPlan& cut, const BatchPoint& point, Role ro
     return;
   }
   const double decode_s = decode_seconds(cut, point);
-  if (!pareto_ && problem_.targets.tpot_s && decode_s > *problem_.targets.tpot_s) {
+  const bool decodes = problem_.workload.osl > 1;
+  if (!pareto_ && decodes && problem_.targets.tpot_s && decode_s > *problem_.targets.tpot_s) {
     // The chunk cannot help: a step alone is too slow. (Memory and TTFT may hold or not; the
     // nearest miss of the family is judged as if they did, for the least chunk.)
     miss({Limit::Tpot, decode_s, *problem_.targets.tpot_s});

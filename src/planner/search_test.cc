@@ -1,0 +1,247 @@
+#include "planner/search.h"
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "planner/stage_search.h"
+#include "spec/load_model.h"
+
+namespace pentafold {
+namespace {
+
+// Small random problems: what any part of the search could get wrong, at a size that can be walked.
+class Draw {
+ public:
+  explicit Draw(std::uint64_t seed) : seed_(seed) {}
+  std::int64_t of(std::initializer_list<std::int64_t> choices) {
+    return *(choices.begin() +
+             static_cast<std::ptrdiff_t>(mix64(seed_ * 1000 + counter_++) % choices.size()));
+  }
+
+ private:
+  std::uint64_t seed_;
+  std::uint64_t counter_ = 0;
+};
+
+ModelShape draw_model(Draw& draw) {
+  ModelSpec spec;
+  spec.name = "drawn";
+  spec.d = draw.of({256, 1024, 4096});
+  spec.heads = draw.of({4, 8, 12});
+  spec.kv_heads = spec.heads / draw.of({1, 2, 4});
+  spec.head_dim = 64;
+  spec.vocab = 32000;
+  spec.experts = draw.of({0, 4, 6, 8});
+  spec.top_k = spec.experts > 0 ? draw.of({1, 2}) : 0;
+  spec.expert_hidden = draw.of({768, 4096});
+  spec.dense_hidden = draw.of({1536, 8192});
+  spec.shared_hidden = spec.experts > 0 ? draw.of({0, 768}) : 0;
+  spec.layers.assign(static_cast<std::size_t>(draw.of({2, 3, 5})), LayerSpec{spec.experts > 0, 0});
+  if (draw.of({0, 1}) == 1) spec.layers.front().moe = false;
+  return shape_of(spec);
+}
+
+Problem draw_problem(std::uint64_t seed) {
+  Draw draw(seed);
+  Problem problem;
+  problem.model = draw_model(draw);
+  problem.cluster.gpu.name = "drawn";
+  problem.cluster.gpu.memory_bytes = static_cast<double>(draw.of({3, 6, 24})) * 1e9;
+  problem.cluster.gpu.memory_bytes_per_s = static_cast<double>(draw.of({500, 3000})) * 1e9;
+  problem.cluster.gpu.bf16_flops = static_cast<double>(draw.of({50, 900})) * 1e12;
+  problem.cluster.gpu.dollars_per_hour = 2;
+  problem.cluster.gpus_per_node = draw.of({2, 4});
+  problem.cluster.gpus = draw.of({0, 1, 2, 4, 6});
+  problem.max_gpus = 4;
+  problem.cluster.links = {{"inner", problem.cluster.gpus_per_node, 100e9, 3e-6},
+                           {"outer", kEveryDevice, 10e9, 8e-6}};
+  problem.workload.isl = draw.of({100, 1000, 3000});
+  problem.workload.osl = draw.of({1, 2, 200});
+  problem.workload.skew = draw.of({0, 0, 1}) == 1 ? 0.8 : 0;
+  const std::int64_t load = draw.of({0, 0, 1, 2});
+  if (load == 1) problem.workload.batch = draw.of({3, 16});
+  if (load == 2) problem.workload.rate_per_s = static_cast<double>(draw.of({1, 20}));
+  Targets& targets = problem.targets;
+  if (draw.of({0, 1}) == 1) targets.ttft_s = static_cast<double>(draw.of({5, 50, 500})) * 1e-3;
+  if (draw.of({0, 1}) == 1) targets.tpot_s = static_cast<double>(draw.of({1, 4, 20})) * 1e-3;
+  if (draw.of({0, 0, 1}) == 1) targets.tokens_per_s_per_gpu = 500;
+  targets.objective = std::array{
+      Objective::TokensPerSecondPerGpu, Objective::Gpus, Objective::Cost, Objective::Ttft,
+      Objective::Tpot}[static_cast<std::size_t>(draw.of({0, 0, 1, 2, 3, 4}))];
+  problem.precisions = {problem.model.stored};
+  problem.disaggregated = false;
+  return problem;
+}
+
+// The plain way: every worker of the lattice, priced anew.
+std::optional<Deployment> brute_force(const Problem& problem) {
+  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  std::optional<Deployment> best;
+  for_each_worker(problem, problem.precisions[0], Role::Both, [&](const Worker& worker) {
+    const WorkerPrediction found = predict_worker(costs, worker, Role::Both);
+    std::int64_t replicas = 0;
+    const auto score = pool_score(problem, worker, found.rates, &replicas);
+    if (!score || first_miss(problem, *score, found.memory.total())) return;
+    if (best) {
+      const double better = compare(problem, *score, best->score);
+      if (better < 0 || (better == 0 && !simpler(worker, best->pools.front().worker))) return;
+    }
+    best = Deployment{{Pool{worker, replicas, Role::Both}}, *score};
+  });
+  return best;
+}
+
+TEST(Search, FindsTheWinnerOfBruteForce) {
+  int winners = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    const Problem problem = draw_problem(seed);
+    const SearchResult found = search(problem, {});
+    const auto plain = brute_force(problem);
+    ASSERT_EQ(found.winner.has_value(), plain.has_value()) << seed;
+    if (!plain) continue;
+    ++winners;
+    EXPECT_EQ(found.winner->pools[0].worker, plain->pools[0].worker)
+        << seed << ": " << describe(*found.winner) << " / " << describe(*plain);
+    EXPECT_EQ(found.winner->pools[0].replicas, plain->pools[0].replicas) << seed;
+    EXPECT_DOUBLE_EQ(found.winner->score.tpot_s, plain->score.tpot_s) << seed;
+    EXPECT_DOUBLE_EQ(found.winner->score.ttft_s, plain->score.ttft_s) << seed;
+    EXPECT_DOUBLE_EQ(found.winner->score.tokens_per_s, plain->score.tokens_per_s) << seed;
+  }
+  EXPECT_GT(winners, 60) << "too few of the problems have an answer to say much";
+  EXPECT_LT(winners, 190) << "too few of the problems have none";
+}
+
+TEST(Search, CountsTheLatticeThatItCovers) {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Problem problem = draw_problem(seed);
+    for (const Role role : {Role::Both, Role::Prefill, Role::Decode}) {
+      std::int64_t count = 0;
+      for_each_worker(problem, problem.precisions[0], role, [&](const Worker& worker) {
+        ++count;
+        EXPECT_EQ(folding_failure(problem.model, worker), std::nullopt) << describe(worker);
+      });
+      EXPECT_EQ(lattice_size(problem, role), count) << seed;
+    }
+  }
+}
+
+TEST(Search, ThreadsDoNotChangeTheAnswer) {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    Problem problem = draw_problem(seed);
+    problem.disaggregated = true;
+    const SearchResult one = search(problem, {1, true});
+    const SearchResult four = search(problem, {4, true});
+    ASSERT_EQ(one.winner.has_value(), four.winner.has_value());
+    if (one.winner) {
+      EXPECT_EQ(describe(*one.winner), describe(*four.winner));
+    }
+    ASSERT_EQ(one.pareto.size(), four.pareto.size());
+    for (std::size_t i = 0; i < one.pareto.size(); ++i) {
+      EXPECT_EQ(describe(one.pareto[i]), describe(four.pareto[i]));
+    }
+    EXPECT_EQ(one.evaluated, four.evaluated);
+  }
+}
+
+// All pairs of pools, priced anew, at the loads that the TTFT allows.
+TEST(Search, MatchesPoolsLikeBruteForce) {
+  int pairs = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    Problem problem = draw_problem(seed);
+    if (problem.cluster.gpus < 2 || problem.workload.osl < 2 || problem.workload.batch ||
+        problem.targets.objective != Objective::TokensPerSecondPerGpu) {
+      continue;
+    }
+    problem.aggregated = false;
+    problem.disaggregated = true;
+    const SearchResult found = search(problem, {});
+    const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+    struct Half {
+      double requests = 0;
+      double ttft = 0;
+      double tpot = 0;
+      double prefill = 0;
+      std::int64_t gpus = 0;
+    };
+    std::vector<Half> halves[2];
+    for (const Role role : {Role::Prefill, Role::Decode}) {
+      for_each_worker(problem, problem.precisions[0], role, [&](const Worker& worker) {
+        const WorkerPrediction one = predict_worker(costs, worker, role);
+        if (one.memory.total() > problem.memory_limit()) return;
+        Half half{one.rates.requests_per_s, 0, one.rates.tpot_s, one.rates.prefill_tokens_per_s,
+                  worker.gpus()};
+        if (role == Role::Prefill) {
+          const double alone = one.rates.ttft_s + kv_transfer_seconds(costs, worker);
+          const double room = problem.targets.ttft_s.value_or(1e30) - alone;
+          if (room < 0) return;
+          const double load = std::min(load_for_wait(room, one.rates.service_s), kHighestLoad);
+          half.requests *= load;
+          half.ttft = alone + queue_wait_seconds(load, one.rates.service_s);
+        } else if (problem.targets.tpot_s && half.tpot > *problem.targets.tpot_s) {
+          return;
+        }
+        halves[role == Role::Decode ? 1 : 0].push_back(half);
+      });
+    }
+    double best = 0;
+    for (const Half& p : halves[0]) {
+      for (const Half& d : halves[1]) {
+        for (std::int64_t n = 1; n * p.gpus + d.gpus <= problem.cluster.gpus; ++n) {
+          const std::int64_t m = (problem.cluster.gpus - n * p.gpus) / d.gpus;
+          Score score;
+          score.requests_per_s =
+              std::min(static_cast<double>(n) * p.requests, static_cast<double>(m) * d.requests);
+          score.tokens_per_s = score.requests_per_s * static_cast<double>(problem.workload.osl);
+          score.gpus = n * p.gpus + m * d.gpus;
+          score.provisioned = problem.cluster.gpus;
+          score.ttft_s = p.ttft;
+          score.tpot_s = d.tpot;
+          if (!first_miss(problem, score, 0)) {
+            best = std::max(best, score.tokens_per_s_per_gpu());
+          }
+        }
+      }
+    }
+    ASSERT_EQ(found.winner.has_value(), best > 0) << seed;
+    if (best > 0) {
+      ++pairs;
+      EXPECT_DOUBLE_EQ(found.winner->score.tokens_per_s_per_gpu(), best) << seed;
+    }
+  }
+  EXPECT_GT(pairs, 8);
+}
+
+TEST(Search, NoDeploymentOfTheFrontBeatsAnother) {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Problem problem = draw_problem(seed);
+    const auto front = search(problem, {1, true}).pareto;
+    for (std::size_t i = 1; i < front.size(); ++i) {
+      EXPECT_LT(front[i].score.tokens_per_s_per_user(), front[i - 1].score.tokens_per_s_per_user());
+      EXPECT_GT(front[i].score.tokens_per_s_per_gpu(), front[i - 1].score.tokens_per_s_per_gpu());
+    }
+  }
+}
+
+// A better fleet never gives a worse answer: grids do not depend on the device.
+TEST(Search, BetterDevicesNeverHurt) {
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    Problem problem = draw_problem(seed);
+    problem.targets.objective = Objective::TokensPerSecondPerGpu;
+    const auto before = search(problem, {}).winner;
+    if (!before) continue;
+    GpuSpec& gpu = problem.cluster.gpu;
+    for (double* figure :
+         {&gpu.memory_bytes, &gpu.memory_bytes_per_s, &gpu.bf16_flops,
+          &problem.cluster.links[0].bytes_per_s, &problem.cluster.links[1].bytes_per_s}) {
+      *figure *= 1.7;
+      const auto after = search(problem, {}).winner;
+      ASSERT_TRUE(after.has_value()) << seed;
+      EXPECT_GE(after->score.tokens_per_s_per_gpu(),
+                before->score.tokens_per_s_per_gpu() * (1 - 1e-12))
+          << seed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pentafold
