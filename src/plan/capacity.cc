@@ -52,7 +52,8 @@ std::int64_t stage_begin(const Worker& worker, std::int64_t stage) {
 std::int64_t kv_heads_held(const MixerShape& mixer, std::int64_t ranks) {
   const std::int64_t kv = std::max<std::int64_t>(mixer.kv_heads, 1);
   const std::int64_t per_kv = std::max<std::int64_t>(mixer.heads / kv, 1);
-  if (kv == 1) return 1;
+  if (kv % ranks == 0) return kv / ranks;
+  if (ranks % kv == 0) return 1;
   std::int64_t held = 1;
   for (std::int64_t t = 0; t < ranks; ++t) {
     const Range q = split(mixer.heads, ranks, t);

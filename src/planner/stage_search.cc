@@ -72,6 +72,10 @@ void StageSearch::run_fold(const AttentionFold& fold, Role role) {
   worker_.tp = fold.tp;
   const std::size_t kinds = problem_.model.kinds.size();
   tensor_prefill_.assign(kinds, std::vector<double>(chunks_.size(), 0.0));
+  logits_s_.clear();
+  for (const std::int64_t prompts : prompts_) {
+    logits_s_.push_back(costs_.logits(worker_, prompts).seconds);
+  }
   if (role != Role::Decode) {
     for (std::size_t k = 0; k < kinds; ++k) {
       for (std::size_t c = 0; c < chunks_.size(); ++c) {
@@ -113,22 +117,35 @@ void StageSearch::run_experts(Role role) {
       experts_prefill_[k][c] = seconds;
     }
   }
+  count_bytes(role);
   for (const CutPlan& cut : cuts_) run_cut(cut, role);
+}
+
+void StageSearch::count_bytes(Role role) {
+  const std::int64_t tokens = cached_tokens(problem_.workload, role);
+  bytes_.weights.clear();
+  bytes_.sequence.clear();
+  for (const LayerShape& kind : problem_.model.kinds) {
+    bytes_.weights.push_back(layer_weight_bytes(kind, worker_));
+    bytes_.sequence.push_back(layer_kv_bytes(kind, worker_, tokens));
+  }
+  for (std::size_t i = 0; i < bytes_.outer.size(); ++i) {
+    bytes_.outer[i] = outer_weight_bytes(problem_.model, worker_, i % 2 == 1, i / 2 == 1);
+  }
+  bytes_.logits = buffer_bytes(problem_.model, worker_, 0, 1, peak_share_);
 }
 
 void StageSearch::run_cut(const CutPlan& cut, Role role) {
   worker_.stage_layers = cut.layers;
-  const std::int64_t tokens = cached_tokens(problem_.workload, role);
   mix_bytes_.clear();
   for (const StageMix& mix : cut.mixes) {
-    MixBytes bytes{
-        kRuntimeReserveBytes + outer_weight_bytes(problem_.model, worker_, mix.first, mix.last), 0,
-        mix.last};
+    const std::size_t position = (mix.first ? 1U : 0U) + (mix.last ? 2U : 0U);
+    MixBytes bytes{kRuntimeReserveBytes + bytes_.outer[position], 0, mix.last};
     for (std::size_t k = 0; k < mix.layers_of_kind.size(); ++k) {
       const auto n = static_cast<double>(mix.layers_of_kind[k]);
       if (n == 0) continue;
-      bytes.fixed += n * layer_weight_bytes(problem_.model.kinds[k], worker_);
-      bytes.sequence += n * layer_kv_bytes(problem_.model.kinds[k], worker_, tokens);
+      bytes.fixed += n * bytes_.weights[k];
+      bytes.sequence += n * bytes_.sequence[k];
     }
     mix_bytes_.push_back(bytes);
   }
@@ -280,6 +297,7 @@ const std::vector<double>& StageSearch::tensor_decode(std::int64_t rows) {
     for (std::size_t k = 0; k < problem_.model.kinds.size(); ++k) {
       it->second.push_back(costs_.tensor_decode(k, worker_, rows).seconds);
     }
+    it->second.push_back(costs_.logits(worker_, rows).seconds);
   }
   return it->second;
 }
@@ -323,7 +341,7 @@ double StageSearch::decode_seconds(const CutPlan& cut, const BatchPoint& point) 
   const std::int64_t rows = (point.batch + point.microbatches - 1) / point.microbatches;
   const std::vector<double>& tensor_part = tensor_decode(rows);
   const std::vector<double>& expert_part = experts_at(rows);
-  const double logits = costs_.logits(worker_, rows).seconds;
+  const double logits = tensor_part.back();
   const double hand_over = costs_.hand_over(worker_, rows).seconds;
   PipelineTime times;
   for (const StageMix& mix : cut.mixes) {
@@ -346,7 +364,7 @@ double StageSearch::activations_of(std::int64_t rows) {
 }
 
 double StageSearch::memory_bytes(double activations, std::int64_t sampled) const {
-  const double logits = buffer_bytes(problem_.model, worker_, 0, sampled, peak_share_);
+  const double logits = bytes_.logits * static_cast<double>(sampled);
   double most = 0;
   for (const MixBytes& mix : mix_bytes_) {
     const double bytes = mix.fixed + mix.sequence * static_cast<double>(worker_.batch) +

@@ -5,6 +5,7 @@
 // Held by planner/search_test.cc.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -60,9 +61,17 @@ class StageSearch {
     double sequence = 0;  // KV of one sequence
     bool last = false;
   };
+  // Bytes on a rank that all cuts share: layers by kind, embedding and head by position.
+  struct FoldBytes {
+    std::vector<double> weights;
+    std::vector<double> sequence;
+    std::array<double, 4> outer{};  // by first + 2 x last
+    double logits = 0;              // of one sampled row
+  };
 
   void run_fold(const AttentionFold& fold, Role role);
   void run_experts(Role role);
+  void count_bytes(Role role);
   void run_cut(const CutPlan& cut, Role role);
   void run_batch(const CutPlan& cut, const BatchPoint& point, Role role);
   void judge(double decode_s, double prefill_s, std::int64_t prompts, double memory, Role role);
@@ -71,7 +80,7 @@ class StageSearch {
   void keep(Deployment deployment, StrategyFamily& family);
   bool cannot_win(double decode_s) const;
 
-  const std::vector<double>& tensor_decode(std::int64_t rows);
+  const std::vector<double>& tensor_decode(std::int64_t rows);  // by kind; logits at the back
   const std::vector<double>& experts_at(std::int64_t rows);
   double prefill_seconds(const CutPlan& cut, std::size_t chunk) const;
   double decode_seconds(const CutPlan& cut, const BatchPoint& point);
@@ -95,7 +104,8 @@ class StageSearch {
   std::vector<double> kind_share_;
   Table tensor_prefill_;
   Table experts_prefill_;
-  std::vector<double> hand_over_prefill_;  // by chunk
+  std::vector<double> logits_s_;  // of the prompts of a pass, by chunk
+  FoldBytes bytes_;
   std::vector<MixBytes> mix_bytes_;
   std::vector<double> chunk_activations_;  // by chunk
   std::vector<double> pass_s_;             // by chunk
