@@ -120,7 +120,7 @@ void print_group(const WeightGroup& group) {
 
 void print_official(const CatalogModel& m) {
   if (m.official_total_params == 0) return;
-  fmt::print("  official      {} total, {} active ({})\n", format_count(m.official_total_params),
+  fmt::print("  official      {} total, {} active; {}\n", format_count(m.official_total_params),
              format_count(m.official_active_params), m.source);
   fmt::print("                counted the same way: {} ({}), {}\n",
              format_count(m.comparable_total()), difference_text(m),

@@ -179,6 +179,10 @@ TEST_F(LoadShape, AnUnknownNameIsRefusedWithTheNearest) {
   const auto shape = load_shape("qwen3-30b-a3");
   ASSERT_FALSE(shape.ok());
   EXPECT_NE(shape.error().message.find("did you mean \"qwen3-30b-a3b\"?"), std::string::npos);
+  const auto part = load_shape("gpt-oss");
+  ASSERT_FALSE(part.ok());
+  EXPECT_NE(part.error().message.find("did you mean gpt-oss-120b, gpt-oss-20b?"),
+            std::string::npos);
   for (const char* path : {"", "/", ".", "no/such.yaml", "no/such.json", "specs/models"}) {
     const auto refused = load_shape(path);
     ASSERT_FALSE(refused.ok()) << path;
