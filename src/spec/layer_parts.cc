@@ -95,12 +95,18 @@ struct MixerBuilder {
   }
 
   // Keys and a gate for each token, pooled over a block with a learned weight per place in it.
-  void compressor(std::int64_t width, const CompressedDims& a) const {
+  struct CompressorNames {
+    const char* kv;
+    const char* gate;
+    const char* places;
+    const char* norm;
+  };
+  void compressor(const CompressorNames& names, std::int64_t width, const CompressedDims& a) const {
     const std::int64_t latent = a.overlap ? 2 * width : width;
-    weight("compressor.kv", {d(), latent}, Split::None);
-    weight("compressor.gate", {d(), latent}, Split::None);
-    vector("compressor.places", {a.ratio, latent}, Split::None);
-    norm("compressor.norm", {width}, Split::None);
+    weight(names.kv, {d(), latent}, Split::None);
+    weight(names.gate, {d(), latent}, Split::None);
+    vector(names.places, {a.ratio, latent}, Split::None);
+    norm(names.norm, {width}, Split::None);
     // Sums of the open block, fp32: counted twice because the state's format is bf16.
     mixer().state_values += bounded_product({2, 2, a.ratio, latent});
   }
@@ -126,10 +132,11 @@ struct MixerBuilder {
     const std::int64_t kept = a.head_dim + (a.index_heads > 0 ? a.index_dim : 0);
     m.kv_values = (kept + a.ratio - 1) / a.ratio;
     m.prefill_pair_flops = m.decode_pair_flops = latent_flops / real(a.ratio);
-    compressor(a.head_dim, a);
+    compressor({"compressor.kv", "compressor.gate", "compressor.places", "compressor.norm"},
+               a.head_dim, a);
     if (a.index_heads == 0) return;
     indexer(a.index_heads, a.index_dim, a.q_rank);
-    compressor(a.index_dim, a);
+    compressor({"indexer.kv", "indexer.gate", "indexer.places", "indexer.norm"}, a.index_dim, a);
     m.selected = bounded_product({a.index_top_k, a.ratio});
     m.index_pair_flops = 2.0 * real(a.index_heads) * real(a.index_dim) / real(a.ratio);
   }

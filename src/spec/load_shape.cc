@@ -1,6 +1,7 @@
 #include "spec/load_shape.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -26,7 +27,7 @@ constexpr std::string_view kExtension = ".yaml";
 // Of a file of the catalog; empty for its other files.
 std::string_view catalog_name(const EmbeddedFile& file) {
   if (!file.path.starts_with(kFolder) || !file.path.ends_with(kExtension)) return {};
-  std::string_view name = file.path.substr(kFolder.size());
+  const std::string_view name = file.path.substr(kFolder.size());
   return name.substr(0, name.size() - kExtension.size());
 }
 
@@ -64,17 +65,27 @@ Result<ModelShape> load_directory(const std::string& path) {
   return shape;
 }
 
-Error not_found(const std::string& path) {
+// The nearest name, or all names that the text is a part of ("gpt-oss").
+std::string meant_names(const std::string& text) {
   const auto names = catalog_names();
-  const std::string meant = nearest(path, names);
+  const std::string meant = nearest(text, names);
+  if (!meant.empty()) return quote_text(meant);
+  std::vector<std::string_view> longer;
+  for (const std::string_view name : names) {
+    if (text.size() >= 3 && name.find(text) != std::string_view::npos) longer.push_back(name);
+  }
+  return fmt::format("{}", fmt::join(longer, ", "));
+}
+
+Error not_found(const std::string& path) {
+  const std::string meant = meant_names(path);
   std::error_code ignored;
   const bool exists = fs::exists(path, ignored);
   return make_error(
       exists ? ErrorCode::Unsupported : ErrorCode::Io,
       fmt::format("{} is not a model{}; give a name of the catalog (pentafold models lists them), "
                   "a Hugging Face directory, its config.json, or a .yaml shape",
-                  quote_text(path),
-                  meant.empty() ? "" : fmt::format("; did you mean \"{}\"?", meant)));
+                  quote_text(path), meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
 }
 
 }  // namespace
