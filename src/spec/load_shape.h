@@ -1,9 +1,9 @@
 // load_shape: from what a person types to a ModelShape.
 //
-// A name of the catalog (specs/models/, built into the program), a checkpoint directory or a
-// config.json of any known family, or a YAML shape: of the engine (spec/load_model.h) or of the
-// wider kind that the catalog is written in (docs/model-format.md).
-// Held by spec/load_shape_test.cc and tests/fuzz/config_fuzz.cc.
+// A name of the catalog (specs/models/, built into the program; ./NAME is a directory), a
+// checkpoint directory or a config.json of any known family, or a YAML shape: of the engine
+// (spec/load_model.h) or of the wider kind that the catalog is written in (docs/model-format.md).
+// Held by spec/load_shape_test.cc and tests/fuzz/shape_fuzz.cc.
 #pragma once
 
 #include <string>
@@ -28,14 +28,28 @@ Result<ModelShape> parse_hf_shape(const std::string& json_text, const std::strin
 // The catalog's YAML.
 Result<ModelShape> parse_catalog_shape(const std::string& yaml_text, const std::string& file);
 
+// Which of a model's parameters the author left out of the active count.
+enum class ActiveExcludes { None, Embedding, EmbeddingAndHead };
+
+// What the catalog says of a model beside its shape.
 struct CatalogModel {
   std::string name;
   ModelShape shape;
   double official_total_params = 0;   // 0: not published
   double official_active_params = 0;  //
   std::string source;                 // of the official counts
+  // Counted officially, but not in `shape`, whose not_counted says what they are.
+  double official_also_counts = 0;
+  double official_also_active = 0;
+  ActiveExcludes active_excludes = ActiveExcludes::None;
+  std::string official_note;  // why the counts differ where they do
+
+  // The shape's counts by the official way of counting.
+  double comparable_total() const;
+  double comparable_active() const;
 };
 // Every model of the catalog, by name.
 std::vector<CatalogModel> catalog_models();
+Result<CatalogModel> parse_catalog_model(const std::string& yaml_text, const std::string& file);
 
 }  // namespace pentafold

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <limits>
@@ -12,8 +11,8 @@
 #include <string>
 #include <string_view>
 
-#include "base/quote.h"
 #include "spec/load_model.h"
+#include "spec/param_count.h"
 #include "spec/yaml_reader.h"
 
 namespace pentafold {
@@ -24,7 +23,6 @@ constexpr std::int64_t kMaxLayers = 1024;
 constexpr std::int64_t kMaxExperts = 4096;
 constexpr std::int64_t kMaxPositions = std::int64_t{1} << 40;
 constexpr std::int64_t kMaxTokenId = std::numeric_limits<std::int32_t>::max();
-constexpr double kMaxParams = 1e18;
 
 constexpr std::array<std::string_view, 32> kKeys = {"name",
                                                     "layers",
@@ -141,30 +139,6 @@ Status read_rope(const YamlMap& map, ModelSpec& out) {
   return ok_status();
 }
 
-// 417000000, 4.17e8, "417M", "10B".
-Status read_declared(const YamlMap& map, ModelSpec& out) {
-  constexpr std::string_view kKey = "declared_total_params";
-  if (!map.has(kKey)) return ok_status();
-  PF_ASSIGN(const std::string text, map.text(kKey, std::nullopt));
-  double value = 0.0;
-  const char* const last = text.data() + text.size();
-  const auto [end, status] = std::from_chars(text.data(), last, value);
-  std::string_view unit(end, static_cast<std::size_t>(last - end));
-  if (unit.starts_with(' ')) unit.remove_prefix(1);
-  constexpr std::array<std::string_view, 4> kUnits = {"", "M", "B", "T"};
-  constexpr std::array kScales = {1.0, 1e6, 1e9, 1e12};
-  const auto at =
-      static_cast<std::size_t>(std::find(kUnits.begin(), kUnits.end(), unit) - kUnits.begin());
-  const double params = status == std::errc{} && at < kUnits.size() ? value * kScales[at] : 0.0;
-  if (!(params >= 1.0 && params <= kMaxParams)) {
-    return map.error_at(
-        kKey, fmt::format("{} must be a number of parameters like 417M or 10B, not {}", kKey,
-                          quote_text(text)));
-  }
-  out.declared_total_params = params;
-  return ok_status();
-}
-
 Result<std::vector<std::int32_t>> read_ids(const YamlMap& map, std::string_view key) {
   PF_ASSIGN(const auto ids, map.integers(key, 0, kMaxTokenId));
   std::vector<std::int32_t> out;
@@ -185,7 +159,9 @@ Result<ModelSpec> parse_shape_spec(const std::string& yaml_text, const std::stri
   PF_TRY(read_layers(map, out));
   PF_TRY(read_mlp(map, out));
   PF_TRY(read_rope(map, out));
-  PF_TRY(read_declared(map, out));
+  if (map.has("declared_total_params")) {
+    PF_ASSIGN(out.declared_total_params, read_param_count(map, "declared_total_params"));
+  }
   PF_ASSIGN(out.norm_eps, map.number("norm_eps", out.norm_eps));
   PF_ASSIGN(out.tied_embeddings, map.boolean("tied_embeddings", false));
   constexpr std::array<std::string_view, 3> kTypes = {"bf16", "f16", "f32"};
