@@ -100,9 +100,91 @@ std::vector<std::int64_t> pipeline_senders(const StagePlan& from, const StagePla
 
 namespace {
 
+// What of a model the degrees must divide; in this order it is complained about.
+struct Divided {
+  std::int64_t n = 0;
+  const char* what = "";
+  friend bool operator==(const Divided&, const Divided&) = default;
+};
+struct LayerExperts {
+  std::int64_t experts = 0;  // 0: a layer without
+  std::int64_t hidden = 0;
+  friend bool operator==(const LayerExperts&, const LayerExperts&) = default;
+};
+struct FoldedModel {
+  std::vector<Divided> by_tensor_ranks;
+  std::int64_t vocab = 0;
+  std::vector<LayerExperts> layers;
+
+  void divide(std::int64_t n, const char* what) { add_once(by_tensor_ranks, Divided{n, what}); }
+
+  template <class T>
+  static void add_once(std::vector<T>& list, const T& value) {
+    if (std::ranges::find(list, value) == list.end()) list.push_back(value);
+  }
+};
+
+constexpr const char* kSharedLeaves = "canonical leaves of the shared expert";
+constexpr const char* kDenseLeaves = "canonical leaves of the dense MLP";
+
+FoldedModel folded(const ModelSpec& model) {
+  FoldedModel out;
+  out.vocab = model.vocab;
+  out.divide(model.heads, "attention heads");
+  if (model.shared_hidden > 0) {
+    out.divide(ModelSpec::mlp_leaves(model.shared_hidden), kSharedLeaves);
+  }
+  for (const LayerSpec& layer : model.layers) {
+    if (!layer.moe && model.dense_hidden > 0) {
+      out.divide(ModelSpec::mlp_leaves(model.dense_hidden), kDenseLeaves);
+    }
+    out.layers.push_back(layer.moe ? LayerExperts{model.experts, model.expert_hidden}
+                                   : LayerExperts{});
+  }
+  return out;
+}
+
+const char* heads_of(MixerKind kind) {
+  switch (kind) {
+    case MixerKind::Linear:
+      return "heads of linear attention";
+    case MixerKind::StateSpace:
+      return "heads of the state space layers";
+    case MixerKind::Attention:
+    case MixerKind::Latent:
+    case MixerKind::None:
+      break;
+  }
+  return "attention heads";
+}
+
+FoldedModel folded(const ModelShape& model) {
+  FoldedModel out;
+  out.vocab = model.vocab;
+  for (const LayerShape& kind : model.kinds) {
+    if (kind.mixer.kind != MixerKind::None && kind.mixer.heads > 0) {
+      out.divide(kind.mixer.heads, heads_of(kind.mixer.kind));
+    }
+  }
+  for (const LayerShape& kind : model.kinds) {
+    if (kind.ffn.shared_hidden > 0) {
+      out.divide(ModelSpec::mlp_leaves(kind.ffn.shared_hidden), kSharedLeaves);
+    }
+    if (kind.ffn.dense_hidden > 0) {
+      out.divide(ModelSpec::mlp_leaves(kind.ffn.dense_hidden), kDenseLeaves);
+    }
+  }
+  for (std::int64_t l = 0; l < model.num_layers(); ++l) {
+    const FfnShape& ffn = model.layer(l).ffn;
+    out.layers.push_back(ffn.experts > 0 ? LayerExperts{ffn.experts, ffn.expert_hidden}
+                                         : LayerExperts{});
+  }
+  return out;
+}
+
 class FoldingJudge {
  public:
-  FoldingJudge(const Plan& plan, const ModelSpec& model) : plan_(plan), model_(model) {}
+  FoldingJudge(const Plan& plan, const FoldedModel& model) : plan_(plan), model_(model) {}
 
   std::vector<Error> judge() {
     std::int64_t layers = 0;
@@ -110,10 +192,10 @@ class FoldingJudge {
       layers += plan_.stages[i].layers;
     }
     if (plan_.stages.empty()) fail(0, "the plan has no pipeline stage");
-    if (layers != model_.num_layers()) {
+    if (layers != static_cast<std::int64_t>(model_.layers.size())) {
       fail(0, fmt::format("the stages hold {} layers in all, the model has {}; stage layer counts "
                           "must sum to {}",
-                          layers, model_.num_layers(), model_.num_layers()));
+                          layers, model_.layers.size(), model_.layers.size()));
     }
     std::int64_t first = 0;
     for (std::size_t i = 0; i < plan_.stages.size(); ++i) {
@@ -147,17 +229,7 @@ class FoldingJudge {
 
   void judge_attention(std::size_t i, const StagePlan& stage) {
     if (stage.layers < 1) fail(stage.line, fmt::format("stage {} holds no layer; give it one", i));
-    must_divide(i, stage, model_.heads, "attention heads");
-    if (model_.shared_hidden > 0) {
-      must_divide(i, stage, ModelSpec::mlp_leaves(model_.shared_hidden),
-                  "canonical leaves of the shared expert");
-    }
-    const bool dense = std::any_of(model_.layers.begin(), model_.layers.end(),
-                                   [](const LayerSpec& layer) { return !layer.moe; });
-    if (dense && model_.dense_hidden > 0) {
-      must_divide(i, stage, ModelSpec::mlp_leaves(model_.dense_hidden),
-                  "canonical leaves of the dense MLP");
-    }
+    for (const Divided& part : model_.by_tensor_ranks) must_divide(i, stage, part.n, part.what);
     if (model_.vocab < stage.tp * stage.sp) {
       fail(stage.line, fmt::format("stage {}: tp x sp = {} is more than the vocabulary of {}", i,
                                    stage.tp * stage.sp, model_.vocab));
@@ -175,39 +247,53 @@ class FoldingJudge {
                        ranks));
       return;
     }
+    std::vector<LayerExperts> kinds;
+    std::int64_t pairs = 0;
     std::int64_t moe_layers = 0;
-    for (std::int64_t l = first_layer; l < first_layer + stage.layers; ++l) {
-      if (l < model_.num_layers() && model_.layers[static_cast<std::size_t>(l)].moe) ++moe_layers;
+    const auto end = std::min<std::int64_t>(first_layer + stage.layers,
+                                            static_cast<std::int64_t>(model_.layers.size()));
+    for (std::int64_t l = first_layer; l < end; ++l) {
+      const LayerExperts& layer = model_.layers[static_cast<std::size_t>(l)];
+      if (layer.experts == 0) continue;
+      FoldedModel::add_once(kinds, layer);
+      pairs += layer.experts;
+      ++moe_layers;
     }
-    if (moe_layers == 0) return;
-    const std::int64_t leaves = ModelSpec::mlp_leaves(model_.expert_hidden);
+    for (const LayerExperts& kind : kinds) judge_expert_kind(i, stage, kind);
+    if (pairs > 0 && stage.placement == PlacementStyle::Spread && stage.ep > pairs) {
+      fail(stage.line, fmt::format("stage {}: ep = {} groups for {} layers x {} experts = {} "
+                                   "(layer, expert) pairs leaves groups empty",
+                                   i, stage.ep, moe_layers, pairs / moe_layers, pairs));
+    }
+  }
+
+  void judge_expert_kind(std::size_t i, const StagePlan& stage, const LayerExperts& kind) {
+    const std::int64_t leaves = ModelSpec::mlp_leaves(kind.hidden);
     if (leaves % stage.etp != 0) {
       fail(stage.line, fmt::format("stage {}: etp = {} does not divide the {} canonical leaves of "
                                    "an expert's hidden width {}",
-                                   i, stage.etp, leaves, model_.expert_hidden));
+                                   i, stage.etp, leaves, kind.hidden));
     }
-    if (stage.placement == PlacementStyle::Blocked && model_.experts % stage.ep != 0) {
+    if (stage.placement == PlacementStyle::Blocked && kind.experts % stage.ep != 0) {
       fail(stage.line, fmt::format("stage {}: ep = {} does not divide {} experts; use a divisor, "
                                    "or placement: spread",
-                                   i, stage.ep, model_.experts));
-    }
-    if (stage.placement == PlacementStyle::Spread && stage.ep > moe_layers * model_.experts) {
-      fail(stage.line,
-           fmt::format("stage {}: ep = {} groups for {} layers x {} experts = {} "
-                       "(layer, expert) pairs leaves groups empty",
-                       i, stage.ep, moe_layers, model_.experts, moe_layers * model_.experts));
+                                   i, stage.ep, kind.experts));
     }
   }
 
   const Plan& plan_;
-  const ModelSpec& model_;
+  const FoldedModel& model_;
   std::vector<Error> failures_;
 };
 
 }  // namespace
 
 std::vector<Error> folding_failures(const Plan& plan, const ModelSpec& model) {
-  return FoldingJudge(plan, model).judge();
+  return FoldingJudge(plan, folded(model)).judge();
+}
+
+std::vector<Error> folding_failures(const Plan& plan, const ModelShape& model) {
+  return FoldingJudge(plan, folded(model)).judge();
 }
 
 }  // namespace pentafold

@@ -17,6 +17,7 @@
 #include "base/split.h"
 #include "plan/plan.h"
 #include "spec/model.h"
+#include "spec/model_shape.h"
 
 namespace pentafold {
 
@@ -79,5 +80,7 @@ std::vector<std::int64_t> pipeline_senders(const StagePlan& from, const StagePla
 // Every reason why the plan's degrees do not fold onto this model; empty if they do. One sentence
 // each: what, where, why, remedy; code InfeasiblePlan.
 std::vector<Error> folding_failures(const Plan& plan, const ModelSpec& model);
+// The same rules for any model: every kind of its layers has heads and widths to be divided.
+std::vector<Error> folding_failures(const Plan& plan, const ModelShape& model);
 
 }  // namespace pentafold

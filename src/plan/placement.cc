@@ -52,16 +52,23 @@ Status check_copies(const Plan& plan, const StagePlan& stage, std::int64_t layer
 
 // An entry for an expert or layer that the stage lacks would be ignored without a word.
 Status check_entries(const Plan& plan, const StagePlan& stage, Range layers,
-                     const ModelSpec& model) {
+                     std::span<const std::int64_t> experts_by_layer) {
+  const std::int64_t most = *std::ranges::max_element(experts_by_layer);
   for (const ExplicitPlacement& entry : stage.explicit_placement) {
     std::string why;
-    if (entry.expert < 0 || entry.expert >= model.experts) {
-      why = fmt::format("expert {}, the model has experts 0..{}", entry.expert, model.experts - 1);
+    if (entry.expert < 0 || entry.expert >= most) {
+      why = fmt::format("expert {}, the model has experts 0..{}", entry.expert, most - 1);
     } else if (entry.layer >= 0 && !layers.contains(entry.layer)) {
       why = fmt::format("layer {}, the stage holds layers {}..{}", entry.layer, layers.begin,
                         layers.end - 1);
-    } else if (entry.layer >= 0 && !model.layers[static_cast<std::size_t>(entry.layer)].moe) {
-      why = fmt::format("layer {}, which has no experts", entry.layer);
+    } else if (entry.layer >= 0) {
+      const std::int64_t here = experts_by_layer[static_cast<std::size_t>(entry.layer)];
+      if (here == 0) {
+        why = fmt::format("layer {}, which has no experts", entry.layer);
+      } else if (entry.expert >= here) {
+        why = fmt::format("expert {} of layer {}, which has experts 0..{}", entry.expert,
+                          entry.layer, here - 1);
+      }
     }
     if (why.empty()) continue;
     return make_error(ErrorCode::InfeasiblePlan, "the placement names " + why, plan.file,
@@ -74,23 +81,29 @@ Status check_entries(const Plan& plan, const StagePlan& stage, Range layers,
 
 Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Range layers,
                                    const ModelSpec& model) {
-  PF_TRY(check_entries(plan, stage, layers, model));
+  std::vector<std::int64_t> experts;
+  for (const LayerSpec& layer : model.layers) experts.push_back(layer.moe ? model.experts : 0);
+  return build(plan, stage, layers, experts);
+}
+
+Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Range layers,
+                                   std::span<const std::int64_t> experts_by_layer) {
+  PF_TRY(check_entries(plan, stage, layers, experts_by_layer));
   Placement placement;
   placement.layers_ = layers;
-  placement.experts_ = model.experts;
+  placement.experts_ = *std::ranges::max_element(experts_by_layer);
   placement.ranks_ = stage.ranks();
-  placement.table_.resize(static_cast<std::size_t>(layers.size() * model.experts));
+  placement.table_.resize(static_cast<std::size_t>(layers.size() * placement.experts_));
   std::int64_t dealt = 0;
   for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
-    if (!model.layers[static_cast<std::size_t>(layer)].moe) continue;
-    for (std::int64_t expert = 0; expert < model.experts; ++expert) {
-      auto& copies =
-          placement
-              .table_[static_cast<std::size_t>((layer - layers.begin) * model.experts + expert)];
+    const std::int64_t experts = experts_by_layer[static_cast<std::size_t>(layer)];
+    for (std::int64_t expert = 0; expert < experts; ++expert) {
+      auto& copies = placement.table_[static_cast<std::size_t>(
+          (layer - layers.begin) * placement.experts_ + expert)];
       if (stage.placement != PlacementStyle::Explicit) {
         const std::int64_t group = stage.placement == PlacementStyle::Spread
                                        ? dealt++ % stage.ep
-                                       : expert * stage.ep / model.experts;
+                                       : expert * stage.ep / experts;
         for (std::int64_t repeat = 0; repeat < stage.edp(); ++repeat) {
           copies.push_back(group_copy(stage, repeat, group));
         }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -22,6 +23,9 @@ class Placement {
   // than etp ranks or a rank outside the stage, two copies of one expert on one rank.
   static Result<Placement> build(const Plan& plan, const StagePlan& stage, Range layers,
                                  const ModelSpec& model);
+  // The same for any model, of which only the experts of each of its layers matter.
+  static Result<Placement> build(const Plan& plan, const StagePlan& stage, Range layers,
+                                 std::span<const std::int64_t> experts_by_layer);
 
   // `layer` counts in the model. Empty for a layer without experts.
   const std::vector<ExpertCopy>& copies(std::int64_t layer, std::int64_t expert) const;

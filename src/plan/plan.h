@@ -64,8 +64,9 @@ struct SyntheticRequests {
 };
 
 struct Plan {
-  std::string file;   // where it was read; empty for --plan
-  std::string model;  // path of the model, resolved against the plan's folder; may be empty
+  std::string file;  // where it was read; empty for --plan
+  // Path of the model, resolved against the plan's folder, or a name of the catalog; may be empty.
+  std::string model;
   std::int64_t replicas = 1;
   std::vector<StagePlan> stages;
   std::int64_t microbatches = 1;

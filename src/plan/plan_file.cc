@@ -9,6 +9,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "plan/plan_paths.h"
 #include "plan/plan_settings.h"
 #include "spec/yaml_reader.h"
 
@@ -19,7 +20,7 @@ namespace {
 // hostile file of this size costs 600 MB and 4 s, nearly all inside yaml-cpp.
 constexpr std::size_t kMaxPlanBytes = 2'000'000;
 
-constexpr std::array<std::string_view, 19> kPlanKeys = {"model",
+constexpr std::array<std::string_view, 22> kPlanKeys = {"model",
                                                         "replicas",
                                                         "pp",
                                                         "stages",
@@ -37,9 +38,13 @@ constexpr std::array<std::string_view, 19> kPlanKeys = {"model",
                                                         "capacity_factor",
                                                         "overflow",
                                                         "weights",
-                                                        "device_memory"};
+                                                        "device_memory",
+                                                        "precision",
+                                                        "device",
+                                                        "prefill_pool"};
 constexpr std::array<std::string_view, 9> kStageKeys = {
     "layers", "dp", "sp", "tp", "ep", "etp", "placement", "experts", "repeat"};
+constexpr std::array<std::string_view, 4> kPrecisionKeys = {"experts", "linear", "other", "kv"};
 constexpr std::array<std::string_view, 4> kExpertKeys = {"layer", "expert", "copies", "backups"};
 constexpr std::array<std::string_view, 4> kRequestKeys = {"count", "prompt_tokens", "max_tokens",
                                                           "seed"};
@@ -217,14 +222,46 @@ Status read_run_settings(const YamlMap& map, Plan& plan) {
   return read_requests(map, plan.requests);
 }
 
+// One word for all of it, or a mapping that names what differs from bf16.
+Status read_precision(const YamlMap& map, Plan& plan) {
+  if (!map.has("precision")) return ok_status();
+  if (map.has("weights")) {
+    return map.error_at("precision",
+                        "weights and precision both say how weights are stored; keep one");
+  }
+  PF_ASSIGN(const YAML::Node node, map.node("precision"));
+  if (!node.IsMap()) return read_word(map, "precision", parse_precision, plan.precision);
+  PF_ASSIGN(const YamlMap given, map.map("precision"));
+  PF_TRY(given.refuse_unknown(kPrecisionKeys));
+  Precision precision;
+  PF_TRY(read_word(given, "experts", parse_number_format, precision.experts));
+  PF_TRY(read_word(given, "linear", parse_number_format, precision.linear));
+  PF_TRY(read_word(given, "other", parse_number_format, precision.other));
+  PF_TRY(read_word(given, "kv", parse_number_format, precision.kv));
+  plan.precision = precision;
+  return ok_status();
+}
+
+Status read_target(const YamlMap& map, Plan& plan) {
+  PF_TRY(read_precision(map, plan));
+  PF_TRY(read_word(map, "device", parse_device_name, plan.device));
+  if (!map.has("prefill_pool")) return ok_status();
+  PF_ASSIGN(const std::string pool, map.text("prefill_pool", std::nullopt));
+  if (pool.empty() || pool.find('\0') != std::string::npos) {
+    return map.error_at("prefill_pool", "prefill_pool must be the path of a plan file");
+  }
+  plan.prefill_pool = resolve_path(pool, plan.file);
+  return ok_status();
+}
+
 Status read_model(const YamlMap& map, Plan& plan) {
   if (!map.has("model")) return ok_status();
   PF_ASSIGN(const std::string model, map.text("model", std::nullopt));
   if (model.empty() || model.find('\0') != std::string::npos) {
-    return map.error_at("model", "model must be the path of a model folder or shape file");
+    return map.error_at("model",
+                        "model must be a model folder, a shape file or a name of the catalog");
   }
-  const std::filesystem::path folder = std::filesystem::path(plan.file).parent_path();
-  plan.model = (folder / model).lexically_normal().string();
+  plan.model = resolve_model(model, plan.file);
   return ok_status();
 }
 
@@ -238,6 +275,7 @@ Result<Plan> parse_plan(const std::string& yaml_text, const std::string& file) {
   plan.file = file;
   PF_TRY(read_model(map, plan));
   PF_TRY(read_run_settings(map, plan));
+  PF_TRY(read_target(map, plan));
   PF_TRY(read_stages(map, plan));
   PF_TRY(check_extent(plan));
   return plan;

@@ -53,7 +53,7 @@ std::string to_yaml(const Plan& plan) {
 }
 
 TEST(PlanFile, FiveLinesAreAPlan) {
-  const Plan plan = parsed("model: tiny\npp: 2\ndp: 2\ntp: 2\nmicrobatches: 4\n");
+  const Plan plan = parsed("model: ../models/tiny\npp: 2\ndp: 2\ntp: 2\nmicrobatches: 4\n");
   ASSERT_EQ(plan.stages.size(), 2U);
   for (const StagePlan& stage : plan.stages) {
     EXPECT_EQ(stage.layers, 0);
@@ -64,7 +64,7 @@ TEST(PlanFile, FiveLinesAreAPlan) {
     EXPECT_EQ(stage.placement, PlacementStyle::Blocked);
     EXPECT_EQ(stage.line, 2);
   }
-  EXPECT_EQ(plan.model, "plans/tiny");
+  EXPECT_EQ(plan.model, "models/tiny");
   EXPECT_EQ(plan.microbatches, 4);
   EXPECT_EQ(plan.world(), 8);
   EXPECT_EQ(plan.weight_dtype, std::nullopt);

@@ -124,6 +124,25 @@ Result<double> parse_capacity_factor(const std::string& text) {
   return *value;
 }
 
+Result<Precision> parse_precision(const std::string& text) {
+  PF_ASSIGN(const NumberFormat format, parse_number_format(text));
+  Precision precision;
+  precision.experts = precision.linear = format;
+  precision.other = bytes_per_value(format) >= 2.0 ? format : NumberFormat::BF16;
+  return precision;
+}
+
+Result<std::string> parse_device_name(const std::string& text) {
+  const bool printable =
+      std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7F && c != '"'; });
+  if (text.empty() || text.size() > kLongestQuote || !printable) {
+    return refused(fmt::format(
+        "device must be the name of a device such as h200-sxm, up to {} characters, not {}",
+        kLongestQuote, quote(text)));
+  }
+  return text;
+}
+
 Status check_extent(const Plan& plan) {
   const auto stages = static_cast<std::int64_t>(plan.stages.size());
   if (stages == 0 || stages > kMaxStages) {

@@ -80,6 +80,11 @@ Result<std::int64_t> parse_byte_size(const std::string& text);
 
 Result<std::int64_t> parse_integer(std::string_view key, const std::string& text, std::int64_t low,
                                    std::int64_t high);
+// "fp8": experts, attention and MLPs in that format; embedding, head, router and norms too unless
+// it is one of fewer than 16 bits, which leaves those bf16; the cache bf16.
+Result<Precision> parse_precision(const std::string& text);
+// Nothing is looked up: a device may be one that the catalog lacks.
+Result<std::string> parse_device_name(const std::string& text);
 Result<double> parse_capacity_factor(const std::string& text);
 
 // Bounds on the whole: stages and world.

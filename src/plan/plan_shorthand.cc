@@ -47,7 +47,7 @@ Status set_placement(Shorthand& out, const std::string& text) {
   return store(parse_placement(text), out.stage.placement);
 }
 
-constexpr std::array<WordKey, 6> kWordKeys = {{
+constexpr std::array<WordKey, 8> kWordKeys = {{
     {"pp",
      [](Shorthand& out, const std::string& text) {
        return store(parse_integer("pp", text, 1, kMaxStages), out.pp);
@@ -68,6 +68,14 @@ constexpr std::array<WordKey, 6> kWordKeys = {{
     {"device_memory",
      [](Shorthand& out, const std::string& text) {
        return store(parse_byte_size(text), out.plan.device_memory_bytes);
+     }},
+    {"precision",
+     [](Shorthand& out, const std::string& text) {
+       return store(parse_precision(text), out.plan.precision);
+     }},
+    {"device",
+     [](Shorthand& out, const std::string& text) {
+       return store(parse_device_name(text), out.plan.device);
      }},
 }};
 
@@ -140,6 +148,9 @@ Result<Plan> parse_plan_shorthand(const std::string& text) {
     }
     PF_TRY(set_key(out, key, part.substr(equals + 1)));
     seen.push_back(key);
+  }
+  if (out.plan.precision && out.plan.weight_dtype) {
+    return refused("weights and precision both say how weights are stored; keep one");
   }
   infer_dp(out.stage);
   const StagePlan stage = make_stage(out.stage);
