@@ -1,0 +1,124 @@
+#include <nlohmann/json.hpp>
+
+#include "cli/plan.h"
+
+namespace pentafold {
+namespace {
+
+using nlohmann::json;
+
+json worker_json(const Worker& w) {
+  return {{"stage_layers", w.stage_layers},
+          {"dp", w.dp},
+          {"sp", w.sp},
+          {"tp", w.tp},
+          {"ep", w.ep},
+          {"etp", w.etp},
+          {"redundant", w.redundant},
+          {"batch", w.batch},
+          {"microbatches", w.microbatches},
+          {"prefill_chunk", w.chunk},
+          {"gpus", w.gpus()},
+          {"precision", to_string(w.precision)}};
+}
+
+json score_json(const Problem& problem, const Score& s) {
+  json out = {{"ttft_s", s.ttft_s},
+              {"tpot_s", s.tpot_s},
+              {"tokens_per_s", s.tokens_per_s},
+              {"tokens_per_s_per_gpu", s.tokens_per_s_per_gpu()},
+              {"tokens_per_s_per_user", s.tokens_per_s_per_user()},
+              {"prefill_tokens_per_s_per_gpu", s.prefill_tokens_per_s_per_gpu},
+              {"requests_per_s", s.requests_per_s},
+              {"gpus", s.gpus}};
+  if (problem.cluster.gpu.dollars_per_hour > 0 && s.tokens_per_s > 0) {
+    out["dollars_per_mtok"] = s.dollars_per_mtok(problem.cluster.gpu);
+  }
+  return out;
+}
+
+json cost_json(const Cost& cost) {
+  json out = {{"seconds", cost.seconds}};
+  for (std::size_t i = 0; i < kBounds; ++i) {
+    out["by"][to_string(static_cast<Bound>(i))] = cost.by[i];
+  }
+  return out;
+}
+
+json deployment_json(const Problem& problem, const Deployment& deployment) {
+  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  json out = score_json(problem, deployment.score);
+  for (const Pool& pool : deployment.pools) {
+    const WorkerPrediction found = predict_worker(costs, pool.worker, pool.role);
+    json entry = worker_json(pool.worker);
+    entry["role"] = to_string(pool.role);
+    entry["replicas"] = pool.replicas;
+    entry["memory_bytes"] = {
+        {"weights", found.memory.weights},         {"kv", found.memory.kv},
+        {"activations", found.memory.activations}, {"buffers", found.memory.buffers},
+        {"reserve", found.memory.reserve},         {"total", found.memory.total()}};
+    if (pool.role != Role::Decode) entry["prefill"] = cost_json(found.prefill);
+    if (pool.role != Role::Prefill) entry["decode"] = cost_json(found.decode);
+    out["pools"].push_back(std::move(entry));
+  }
+  return out;
+}
+
+json miss_json(const Miss& miss, const Worker& worker) {
+  return {{"limit", to_string(miss.limit)},
+          {"reached", miss.reached},
+          {"bound", miss.bound},
+          {"worker", worker_json(worker)}};
+}
+
+json why_json(const WhyNot& why) {
+  json out = {{"certificates", json::array()}, {"relaxations", json::array()}};
+  for (const Certificate& c : why.certificates) {
+    out["certificates"].push_back({{"limit", to_string(c.limit)},
+                                   {"target", c.target},
+                                   {"bound", c.bound},
+                                   {"proves", c.proves()},
+                                   {"sentence", sentence(c)}});
+  }
+  if (why.nearest) out["nearest"] = miss_json(*why.nearest, why.nearest_worker);
+  for (const Relaxation& r : why.relaxations) {
+    json entry = {{"change", r.change}, {"option", r.option}, {"note", r.note}};
+    entry["found"] = deployment_json(r.problem, r.found);
+    out["relaxations"].push_back(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string found_json(const PlanRequest& request, const SearchResult& result, const WhyNot* why,
+                       double seconds) {
+  const Problem& problem = request.problem;
+  json out = {{"model", problem.model.name},  {"gpu", problem.cluster.gpu.name},
+              {"gpus", problem.cluster.gpus}, {"isl", problem.workload.isl},
+              {"osl", problem.workload.osl},  {"targets", format_targets(problem.targets)},
+              {"candidates", result.lattice}, {"evaluated", result.evaluated},
+              {"search_s", seconds},          {"feasible", result.winner.has_value()},
+              {"families", json::array()}};
+  if (result.winner) out["winner"] = deployment_json(problem, *result.winner);
+  for (const Deployment& deployment : result.best) {
+    out["by_precision"][to_string(deployment.decode_pool().worker.precision)] =
+        deployment_json(problem, deployment);
+  }
+  for (const StrategyFamily& family : result.families) {
+    json entry = {
+        {"name", family.disaggregated ? "prefill and decode apart" : family_name(family.kinds)}};
+    if (family.best) entry["best"] = deployment_json(problem, *family.best);
+    if (family.nearest) entry["nearest_miss"] = miss_json(*family.nearest, family.nearest_worker);
+    out["families"].push_back(std::move(entry));
+  }
+  for (const Deployment& deployment : result.pareto) {
+    json entry = score_json(problem, deployment.score);
+    entry["plan"] = describe(deployment);
+    out["pareto"].push_back(std::move(entry));
+  }
+  if (why != nullptr) out["why_not"] = why_json(*why);
+  return out.dump(2, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace pentafold

@@ -1,0 +1,109 @@
+#include "cli/planning_options.h"
+
+#include <CLI/CLI.hpp>
+
+namespace pentafold {
+namespace {
+
+void add_plan(CLI::App& app, PlanVerbOptions& o) {
+  CLI::App* verb = app.add_subcommand(
+      "plan", "the best plan for a model, a fleet, a workload and targets, or why there is none");
+  verb->add_option("--model", o.model,
+                   "name of the catalog (pentafold models), checkpoint directory, config.json or "
+                   "shape spec")
+      ->type_name("MODEL");
+  verb->add_option("--gpu", o.gpu, "name of the catalog (pentafold clusters)")->type_name("GPU");
+  verb->add_option("--gpus", o.gpus, "how many there are, or min: as few as will do")
+      ->type_name("N|min");
+  verb->add_option("--cluster", o.cluster,
+                   "cluster file or name, in place of --gpu (docs/cluster-format.md)")
+      ->type_name("FILE");
+  verb->add_option("--isl", o.isl, "tokens of a prompt")->type_name("TOKENS");
+  verb->add_option("--osl", o.osl, "tokens of an answer")->type_name("TOKENS");
+  verb->add_option("--batch", o.batch, "requests in flight, whole fleet; default: what is best");
+  verb->add_option("--rate", o.rate, "requests that arrive: 12/s");
+  verb->add_option("--skew", o.skew,
+                   "Zipf exponent of the experts' load; 0 (default): even but for chance");
+  verb->add_option("--workload", o.workload,
+                   "workload file; options given beside it win (docs/workload-format.md)")
+      ->type_name("FILE");
+  verb->add_option("--target", o.target,
+                   "limits and what to optimise: ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,"
+                   "prefill_tokens_per_s_per_gpu=,tokens_per_s=,dollars_per_mtok=,"
+                   "memory_fraction=0.9, and one of gpus=min, cost=min, ttft=min, tpot=min")
+      ->type_name("TARGETS");
+  verb->add_option("--precision", o.precision,
+                   "stored, any, or a weight format (fp8, int8, int4, nvfp4, mxfp4, bf16); default: "
+                   "stored, and the next narrower one to compare");
+  verb->add_option("--kv", o.kv, "format of the KV cache (default: as stored)");
+  verb->add_option("--mode", o.mode,
+                   "any (default), aggregated, or disaggregated: prefill and decode on workers of "
+                   "their own");
+  verb->add_option("--top-k", o.top_k, "plan as if the router took this many experts");
+  verb->add_option("--dollars-per-hour", o.dollars_per_hour, "of one GPU");
+  verb->add_option("--max-gpus", o.max_gpus, "most GPUs that min may use (default 1024)")
+      ->check(CLI::Range(1, 65536));
+  verb->add_option("--out", o.out, "write the plan file (and FILE.prefill.yaml of a split one)")
+      ->type_name("FILE");
+  verb->add_option("--report", o.report, "write a strategy document, every figure traceable")
+      ->type_name("FILE");
+  verb->add_option("--explain-number", o.explain_number,
+                   "how a figure of the report came about, by its id")
+      ->type_name("ID");
+  verb->add_flag("--pareto", o.pareto, "the front of tokens/s/GPU against tokens/s/user");
+  verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->add_option("--threads", o.threads, "threads to search with (default 1)")
+      ->check(CLI::Range(1, 256));
+  verb->footer(
+      "Examples:\n"
+      "  pentafold plan --model qwen3-30b-a3b --gpu h200-sxm --gpus 32 --isl 4000 --osl 1000 \\\n"
+      "      --target ttft=1s,tpot=20ms --out plan.yaml\n"
+      "  pentafold plan --model deepseek-v3 --gpu h100-sxm --gpus min --isl 4000 --osl 1000\n"
+      "  pentafold plan --model qwen3-30b-a3b --gpu h100-sxm --gpus 8 --isl 4000 --osl 1000 \\\n"
+      "      --target ttft=20ms,tpot=1ms      # says why not, and what would do\n"
+      "Exit codes: 0 a plan, 1 there is none, 2 bad input.");
+}
+
+void add_explain(CLI::App& app, ExplainOptions& o);
+
+void add_audit(CLI::App& app, AuditOptions& o) {
+  CLI::App* verb =
+      app.add_subcommand("audit", "are a strategy document's claims true on its own inputs");
+  verb->add_option("CLAIMS", o.claims_file, "claims file (YAML, docs/claims-format.md)")
+      ->required()
+      ->type_name("FILE");
+  verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->footer(
+      "Example:\n"
+      "  pentafold audit specs/seeds/d.claims.yaml\n"
+      "Exit codes: 0 every claim holds, 1 some do not, 2 bad input.");
+}
+
+void add_catalog(CLI::App& app, PlanningOptions& o) {
+  CLI::App* models = app.add_subcommand("models", "the models that can be planned for by name");
+  models->add_option("NAME", o.models.name, "all about one of them");
+  models->add_flag("--json", o.models.json, "one JSON document on stdout");
+  models->footer("Examples:\n  pentafold models\n  pentafold models deepseek-v3");
+  CLI::App* clusters = app.add_subcommand("clusters", "the GPUs and node shapes known by name");
+  clusters->add_option("NAME", o.clusters.name, "all about one of them, or about a cluster file");
+  clusters->add_flag("--json", o.clusters.json, "one JSON document on stdout");
+  clusters->footer("Examples:\n  pentafold clusters\n  pentafold clusters dgx-h200");
+}
+
+}  // namespace
+
+void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
+  add_plan(app, options.plan);
+  add_audit(app, options.audit);
+  add_catalog(app, options);
+}
+
+std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions& options) {
+  if (app.got_subcommand("plan")) return plan_verb(options.plan);
+  if (app.got_subcommand("audit")) return audit_verb(options.audit);
+  if (app.got_subcommand("models")) return models_verb(options.models);
+  if (app.got_subcommand("clusters")) return clusters_verb(options.clusters);
+  return std::nullopt;
+}
+
+}  // namespace pentafold

@@ -1,0 +1,28 @@
+// Options of the verbs that plan, audit and list the catalog: declared to CLI11 apart from those
+// that run (main.cc), for no reason but the length of the files.
+#pragma once
+
+#include "cli/audit.h"
+#include "cli/clusters.h"
+#include "cli/explain.h"
+#include "cli/models.h"
+#include "cli/plan.h"
+
+namespace CLI {
+class App;
+}
+
+namespace pentafold {
+
+struct PlanningOptions {
+  PlanVerbOptions plan;
+  ExplainOptions explain;
+  AuditOptions audit;
+  ModelsOptions models;
+  ClustersOptions clusters;
+};
+void add_planning_verbs(CLI::App& app, PlanningOptions& options);
+// Runs the one that was given; nullopt: it was none of these.
+std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions& options);
+
+}  // namespace pentafold
