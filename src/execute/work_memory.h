@@ -54,40 +54,16 @@ struct WorkMemory {
     float* data = nullptr;
     std::int64_t width = 0;
     std::int64_t floats = 0;  // room
+    std::int64_t used = 0;    // most floats at once
   };
 
-  explicit WorkMemory(const WorkingMemory& sizes)
-      : slots(sizes.register_bytes() + sizes.kept_bytes()), scratch(sizes.passing), table(&slots) {
-    for (std::size_t r = 0; r < registers.size(); ++r) {
-      if (sizes.registers[r] == 0) continue;
-      const auto bytes = static_cast<std::size_t>(sizes.registers[r]);
-      registers[r].data = static_cast<float*>(slots.allocate(bytes));
-      registers[r].floats = sizes.registers[r] / static_cast<std::int64_t>(sizeof(float));
-    }
-    const auto reserve = [&](auto& vector, Kept what) {
-      const auto bytes = static_cast<std::size_t>(sizes.kept[static_cast<std::size_t>(what)]);
-      vector.reserve(bytes / sizeof(vector[0]));
-    };
-    reserve(table.group, Kept::TokenRows);
-    reserve(positions, Kept::Positions);
-    reserve(tables, Kept::TableOfRow);
-    reserve(table.block_ids, Kept::BlockIds);
-    reserve(table.first_blocks, Kept::FirstBlocks);
-    reserve(moe.experts, Kept::Experts);
-    reserve(moe.weights, Kept::Weights);
-    reserve(moe.scores, Kept::Scores);
-    reserve(moe.wanted, Kept::Wanted);
-    reserve(moe.wanted_begin, Kept::WantedBegin);
-    reserve(moe.arrived, Kept::Arrived);
-    reserve(moe.inputs, Kept::Inputs);
-    reserve(moe.outputs, Kept::Outputs);
-    reserve(moe.member_begin, Kept::MemberBegin);
-    reserve(outbox, Kept::Outbox);
-  }
+  explicit WorkMemory(const WorkingMemory& sizes);
 
   std::int64_t reserved() const { return slots.capacity() + scratch.capacity(); }
-  // What a run needed of it: registers and slots are there from the start.
-  std::int64_t most_used() const { return slots.most_used() + scratch.most_used(); }
+  // The most that steps wrote of it, each buffer by itself.
+  std::int64_t most_used() const;
+  // Notes how full the buffers are that outlive a step.
+  void note_use();
 
   ByteArena slots;
   ByteArena scratch;
@@ -101,6 +77,12 @@ struct WorkMemory {
                std::pmr::vector<float>(&slots),        std::pmr::vector<float>(&slots),
                std::pmr::vector<std::int64_t>(&slots)};
   std::pmr::vector<float> outbox{&slots};  // messages to the next stage, of the step at hand
+
+ private:
+  // Calls visit(what, vector) for all that is kept.
+  template <class Visit>
+  void each_kept(const Visit& visit);
+  std::array<std::int64_t, static_cast<std::size_t>(Kept::kCount)> kept_used_{};  // bytes
 };
 
 }  // namespace pentafold

@@ -107,6 +107,7 @@ Status Worker::run_microbatch(const StepBatch& batch, Range segments, const Prog
   for (const Step& s : program.steps) {
     comm_.set_label(step_name(s));
     PF_TRY(std::visit([this](const auto& concrete) { return operator_step(concrete); }, s));
+    work_->note_use();
     work_->scratch.rewind(0);
   }
   return ok_status();
@@ -121,6 +122,7 @@ Rows Worker::resize(Register r, std::int64_t width) {
   WorkMemory::Buffer& buffer = work_->registers[static_cast<std::size_t>(r)];
   buffer.width = width;
   CHECK(rows(r) * width <= buffer.floats, "a register is planned for its largest rows");
+  buffer.used = std::max(buffer.used, rows(r) * width);
   return reg(r);
 }
 

@@ -1,4 +1,4 @@
-// Expert steps of a worker: route, capacity, dispatch, expert_mlp, combine.
+// Expert steps of a worker: dispatch, expert_mlp, combine, shared expert.
 //
 // A dispatch message to one stage member is: how many rows and requests, the requests (row of this
 // message, expert), then the rows. The answer holds one output per request, in the order asked, as
@@ -24,207 +24,103 @@ struct Asked {
 
 constexpr std::int64_t kHeadBytes = 16;  // of a message: rows and requests in it
 
+// All outputs that the rows of Slice need, and whom to ask for them.
+struct Choices {
+  std::span<const std::int32_t> experts;  // (rows, top_k)
+  std::int64_t top_k = 0;
+  const Placement& placement;
+  std::int64_t layer = 0;
+  std::int64_t home = 0;
+
+  // Calls visit(to, wanted, expert) in the order asked.
+  template <class Visit>
+  void each(const Visit& visit) const {
+    for (std::size_t i = 0; i < experts.size(); ++i) {
+      if (experts[i] == kDropped) continue;
+      const auto at = static_cast<std::int64_t>(i);
+      Wanted wanted{static_cast<std::int32_t>(at / top_k), static_cast<std::int32_t>(at % top_k),
+                    0};
+      for (const std::int32_t to : placement.serving_copy(layer, experts[i], home).ranks) {
+        visit(static_cast<std::size_t>(to), wanted, experts[i]);
+        ++wanted.shard;
+      }
+    }
+  }
+};
+
+// A message to one member, by its lengths; rows come in ascending order.
+struct Message {
+  std::int32_t asked = 0;
+  std::int32_t rows = 0;
+  std::int32_t last_row = -1;
+
+  // True when the row is not in the message yet.
+  bool add(std::int32_t row) {
+    ++asked;
+    if (std::exchange(last_row, row) == row) return false;
+    ++rows;
+    return true;
+  }
+  std::int64_t asked_bytes() const { return asked * std::int64_t{sizeof(Asked)}; }
+  std::int64_t bytes(std::int64_t row_bytes) const {
+    return asked == 0 ? 0 : kHeadBytes + asked_bytes() + rows * row_bytes;
+  }
+};
+
+// Where the next request, row and wanted output of a message go.
+struct Cursor {
+  std::int64_t asked = 0;
+  std::int64_t row = 0;
+  std::int64_t wanted = 0;
+};
+
 }  // namespace
-
-Status Worker::operator_step(const step::Route& s) {
-  const RouterRule rule = router_rule(context_.model);
-  const std::int64_t n = rows(Register::RouterLogits);
-  const ConstRows logits = reg(Register::RouterLogits);
-  work_->moe.experts.resize(static_cast<std::size_t>(n * rule.top_k));
-  work_->moe.weights.resize(work_->moe.experts.size());
-  work_->moe.scores.resize(static_cast<std::size_t>(n * rule.experts));
-  for (std::int64_t r = 0; r < n; ++r) {
-    const auto k = static_cast<std::size_t>(r * rule.top_k);
-    const auto e = static_cast<std::size_t>(r * rule.experts);
-    select_experts(rule, {logits.row(r), static_cast<std::size_t>(rule.experts)},
-                   std::span(work_->moe.scores).subspan(e, static_cast<std::size_t>(rule.experts)),
-                   std::span(work_->moe.experts).subspan(k, static_cast<std::size_t>(rule.top_k)),
-                   std::span(work_->moe.weights).subspan(k, static_cast<std::size_t>(rule.top_k)));
-  }
-  if (!context_.plan.capacity_factor) count_routing(s.layer, work_->moe.experts);
-  return ok_status();
-}
-
-void Worker::count_routing(LayerId layer, std::span<const std::int32_t> before) {
-  LayerRouting& counts = routing_.layers[layer.index()];
-  const RouterRule rule = router_rule(context_.model);
-  const std::int64_t n = rows(Register::RouterLogits);
-  counts.tokens += n;
-  counts.wanted += n * rule.top_k;
-  for (std::size_t i = 0; i < work_->moe.experts.size(); ++i) {
-    if (work_->moe.experts[i] != before[i]) ++counts.refused[static_cast<std::size_t>(before[i])];
-    if (work_->moe.experts[i] != kDropped)
-      ++counts.assigned[static_cast<std::size_t>(work_->moe.experts[i])];
-  }
-  for (std::size_t i = 0; i < work_->moe.scores.size(); ++i) {
-    counts.score[i % static_cast<std::size_t>(rule.experts)] +=
-        std::llround(static_cast<double>(work_->moe.scores[i]) / kScoreUnit);
-  }
-}
-
-// Every rank of the stage replays the same admission over all rows of the microbatch, in row order;
-// the ledger carries over to the step's later microbatches, whose rows come later in that order.
-Status Worker::operator_step(const step::Capacity& s) {
-  const RouterRule rule = router_rule(context_.model);
-  const bool ranked = context_.plan.overflow == OverflowPolicy::NextBest;
-  const std::pmr::vector<std::int32_t> mine = capacity_entries(rule, ranked);
-  const auto per_row = static_cast<std::size_t>(1 + rule.top_k + (ranked ? rule.experts : 0));
-  std::int64_t stage_rows = 0;
-  for (const Segment& segment : std::span(batch_->segments)
-                                    .subspan(static_cast<std::size_t>(segments_.begin),
-                                             static_cast<std::size_t>(segments_.size()))) {
-    stage_rows += std::ssize(segment.tokens);
-  }
-  std::pmr::vector<std::int32_t> all = passing_room<std::int32_t>(
-      stage_rows *
-      static_cast<std::int64_t>(per_row));  // entries of the whole stage, each per_row long
-  PF_TRY(comm_.all_gather_v(
-      group(GroupKind::Stage), as_bytes_of(mine), [&](std::int64_t, Bytes bytes) {
-        const auto* from = reinterpret_cast<const std::int32_t*>(bytes.data());
-        all.insert(all.end(), from, from + bytes.size() / sizeof(*from));
-      }));
-  std::pmr::vector<std::int32_t*> ordered = passing_room<std::int32_t*>(stage_rows);
-  for (std::size_t at = 0; at < all.size(); at += per_row) ordered.push_back(all.data() + at);
-  std::sort(ordered.begin(), ordered.end(),
-            [](const std::int32_t* a, const std::int32_t* b) { return *a < *b; });
-  auto [ledger, fresh] = ledgers_.try_emplace(s.layer.value);
-  if (fresh) {
-    const double factor = *context_.plan.capacity_factor;
-    ledger->second = CapacityLedger(expert_capacity(factor, batch_->tokens, rule), rule.experts);
-  }
-  const std::pmr::vector<std::int32_t> before(work_->moe.experts, &work_->scratch);
-  const auto top_k = static_cast<std::size_t>(rule.top_k);
-  auto row = static_cast<std::size_t>(work_->table.slice.begin);  // mine are ascending too
-  auto admitted = work_->moe.experts.begin();
-  for (std::int32_t* entry : ordered) {
-    const std::span chosen(entry + 1, top_k);
-    ledger->second.admit(context_.plan.overflow, chosen, {entry + 1 + top_k, entry + per_row});
-    if (admitted == work_->moe.experts.end() || work_->table.group[row].number != *entry) continue;
-    admitted = std::copy(chosen.begin(), chosen.end(), admitted);
-    ++row;
-  }
-  reweight_rows(rule, before);
-  count_routing(s.layer, before);
-  return ok_status();
-}
-
-// For each row of Slice: its number, its top_k, and (ranked) all experts from best to worst.
-std::pmr::vector<std::int32_t> Worker::capacity_entries(const RouterRule& rule, bool ranked) {
-  const std::int64_t per_row = 1 + rule.top_k + (ranked ? rule.experts : 0);
-  auto entries = passing_room<std::int32_t>(work_->table.slice.size() * per_row);
-  const auto experts = static_cast<std::size_t>(rule.experts);
-  for (std::int64_t r = 0; r < work_->table.slice.size(); ++r) {
-    const auto& row = work_->table.group[static_cast<std::size_t>(work_->table.slice.begin + r)];
-    entries.push_back(static_cast<std::int32_t>(row.number));
-    const auto chosen = work_->moe.experts.begin() + r * rule.top_k;
-    entries.insert(entries.end(), chosen, chosen + rule.top_k);
-    if (!ranked) continue;
-    const auto order = rank_experts(
-        std::span(work_->moe.scores).subspan(static_cast<std::size_t>(r) * experts, experts));
-    entries.insert(entries.end(), order.begin(), order.end());
-  }
-  return entries;
-}
-
-void Worker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before) {
-  const auto top_k = static_cast<std::size_t>(rule.top_k);
-  const auto experts = static_cast<std::size_t>(rule.experts);
-  for (std::size_t r = 0; r * top_k < before.size(); ++r) {
-    reweight(rule, std::span(work_->moe.scores).subspan(r * experts, experts),
-             before.subspan(r * top_k, top_k),
-             std::span(work_->moe.experts).subspan(r * top_k, top_k),
-             std::span(work_->moe.weights).subspan(r * top_k, top_k));
-  }
-}
 
 // Two passes over the choices: how long every message is, then what it says.
 std::pmr::vector<std::byte> Worker::encode_requests(const step::Dispatch& s,
                                                     std::pmr::vector<Bytes>& views) {
-  const std::int64_t members = group_size(GroupKind::Stage);
-  const std::int64_t top_k = context_.model.top_k;
-  const std::int64_t n = rows(Register::RouterLogits);
-  // Calls visit(to, row, k, shard, expert) for every output that a row needs.
-  const auto each_choice = [&](const auto& visit) {
-    for (std::int64_t r = 0; r < n; ++r) {
-      for (std::int64_t k = 0; k < top_k; ++k) {
-        const std::int32_t expert = work_->moe.experts[static_cast<std::size_t>(r * top_k + k)];
-        if (expert == kDropped) continue;
-        const ExpertCopy& copy =
-            ranks_.placement->serving_copy(s.layer.value, expert, ranks_.place.index);
-        for (std::size_t shard = 0; shard < copy.ranks.size(); ++shard) {
-          visit(static_cast<std::size_t>(copy.ranks[shard]),
-                Wanted{static_cast<std::int32_t>(r), static_cast<std::int32_t>(k),
-                       static_cast<std::int32_t>(shard)},
-                expert);
-        }
-      }
-    }
-  };
-  struct Message {
-    std::int32_t asked = 0;
-    std::int32_t rows = 0;
-    std::int32_t last_row = -1;
-  };
-  auto messages = passing<Message>(members);
-  each_choice([&](std::size_t to, const Wanted& wanted, std::int32_t) {
-    Message& message = messages[to];
-    ++message.asked;
-    if (std::exchange(message.last_row, wanted.row) != wanted.row) ++message.rows;
-  });
-
-  // Where the next request, row and wanted output of each message go.
-  struct Cursor {
-    std::int64_t asked = 0;
-    std::int64_t row = 0;
-    std::int64_t wanted = 0;
-  };
-  auto cursors = passing<Cursor>(members);
+  MoeState& moe = work_->moe;
+  const Choices choices{moe.experts, context_.model.top_k, *ranks_.placement, s.layer.value,
+                        ranks_.place.index};
+  auto messages = passing<Message>(group_size(GroupKind::Stage));
+  choices.each(
+      [&](std::size_t to, const Wanted& wanted, std::int32_t) { messages[to].add(wanted.row); });
   const std::int64_t row_bytes = s.width * std::int64_t{sizeof(float)};
   std::int64_t size = 0;
-  std::int64_t all_wanted = 0;
-  work_->moe.wanted_begin.clear();
-  for (std::size_t m = 0; m < messages.size(); ++m) {
-    Message& message = messages[m];
-    work_->moe.wanted_begin.push_back(static_cast<std::int32_t>(all_wanted));
-    cursors[m].asked = size + kHeadBytes;
-    cursors[m].row = cursors[m].asked + message.asked * std::int64_t{sizeof(Asked)};
-    cursors[m].wanted = all_wanted;
-    if (message.asked > 0) size = cursors[m].row + message.rows * row_bytes;
-    all_wanted += message.asked;
-  }
-  work_->moe.wanted_begin.push_back(static_cast<std::int32_t>(all_wanted));
-  work_->moe.wanted.resize(static_cast<std::size_t>(all_wanted));
-
+  for (const Message& message : messages) size += message.bytes(row_bytes);
   auto encoded = passing<std::byte>(size);
-  std::int64_t begin = 0;
+  auto cursors = passing<Cursor>(std::ssize(messages));
+  moe.wanted_begin.clear();
+  std::int64_t at = 0;
+  std::int32_t all_asked = 0;
   for (std::size_t m = 0; m < messages.size(); ++m) {
-    Message& message = messages[m];
-    if (message.asked == 0) {
-      views.emplace_back();
-      continue;
-    }
+    const Message& message = messages[m];
+    const std::int64_t length = message.bytes(row_bytes);
+    views.emplace_back(encoded.data() + at, static_cast<std::size_t>(length));
+    moe.wanted_begin.push_back(all_asked);
+    cursors[m] = {at + kHeadBytes, at + kHeadBytes + message.asked_bytes(), all_asked};
     const std::int64_t counts[2] = {message.rows, message.asked};
-    std::memcpy(encoded.data() + begin, counts, sizeof counts);
-    const std::int64_t end = cursors[m].row + message.rows * row_bytes;
-    views.emplace_back(encoded.data() + begin, static_cast<std::size_t>(end - begin));
-    begin = end;
-    message = {};
+    if (length > 0) std::memcpy(encoded.data() + at, counts, sizeof counts);
+    at += length;
+    all_asked += message.asked;
   }
+  moe.wanted_begin.push_back(all_asked);
+  moe.wanted.resize(static_cast<std::size_t>(all_asked));
+
   const Rows normed = reg(Register::Normed);
   const ConstRows x{normed.row(work_->table.slice.begin - work_->table.local.begin), normed.ld};
-  each_choice([&](std::size_t to, const Wanted& wanted, std::int32_t expert) {
-    Message& message = messages[to];
+  std::fill(messages.begin(), messages.end(), Message{});
+  choices.each([&](std::size_t to, const Wanted& wanted, std::int32_t expert) {
     Cursor& cursor = cursors[to];
-    if (std::exchange(message.last_row, wanted.row) != wanted.row) {
+    if (messages[to].add(wanted.row)) {
       std::memcpy(encoded.data() + cursor.row, x.row(wanted.row),
                   static_cast<std::size_t>(row_bytes));
       cursor.row += row_bytes;
-      ++message.rows;
     }
-    const Asked asked{message.rows - 1, expert};
+    const Asked asked{messages[to].rows - 1, expert};
     std::memcpy(encoded.data() + cursor.asked, &asked, sizeof asked);
     cursor.asked += std::int64_t{sizeof asked};
-    work_->moe.wanted[static_cast<std::size_t>(cursor.wanted++)] = wanted;
+    moe.wanted[static_cast<std::size_t>(cursor.wanted++)] = wanted;
   });
   return encoded;
 }
