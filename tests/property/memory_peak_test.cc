@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "base/random.h"
-#include "comm/communicator.h"
 #include "plan/memory.h"
 #include "support/run_plan.h"
 #include "support/tiny_models.h"
@@ -27,10 +27,12 @@ namespace {
 constexpr std::int64_t kSlack = 4096;
 
 // Passes everything on; makes every token want the same experts, those of the stage's first rank.
+// Calls `on_call` in the middle of steps.
 class SkewedDevice : public Device {
  public:
-  SkewedDevice(std::unique_ptr<Device> inner, std::int64_t experts)
-      : inner_(std::move(inner)), experts_(experts) {}
+  SkewedDevice(
+      std::unique_ptr<Device> inner, std::int64_t experts, std::function<void()> on_call = [] {})
+      : inner_(std::move(inner)), experts_(experts), on_call_(std::move(on_call)) {}
 
   const char* name() const override { return inner_->name(); }
   WeightMatrix pack(std::span<const std::byte> bytes, std::int64_t n, std::int64_t k,
@@ -39,12 +41,16 @@ class SkewedDevice : public Device {
   }
   void gemm(const GemmArgs& a) const override {
     inner_->gemm(a);
+    on_call_();
     if (a.w->n != experts_) return;  // a router, unless a matrix happens to be as short
     for (std::int64_t r = 0; r < a.rows; ++r) {
       for (std::int64_t e = 0; e < a.n.size(); ++e) a.y.row(r)[e] = static_cast<float>(-e);
     }
   }
-  void leaf_gemm(const LeafGemmArgs& a) const override { inner_->leaf_gemm(a); }
+  void leaf_gemm(const LeafGemmArgs& a) const override {
+    inner_->leaf_gemm(a);
+    on_call_();
+  }
   void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
     inner_->sum_squares(rows, width, x, sum);
   }
@@ -64,6 +70,7 @@ class SkewedDevice : public Device {
   }
   void add(std::int64_t rows, std::int64_t width, ConstRows x, Rows y) const override {
     inner_->add(rows, width, x, y);
+    on_call_();
   }
   void scaled_add(std::int64_t rows, std::int64_t width, const float* scale, ConstRows x,
                   Rows y) const override {
@@ -73,6 +80,7 @@ class SkewedDevice : public Device {
  private:
   std::unique_ptr<Device> inner_;
   std::int64_t experts_;
+  std::function<void()> on_call_;
 };
 
 struct Case {
@@ -124,6 +132,48 @@ TEST(MemoryPeak, PredictedIsHeldAndReached) {
     }
   }
 }
+
+#if !defined(PENTAFOLD_OTHER_ALLOCATOR)
+
+// Bytes in use, as the C library counts them, over all of its arenas.
+std::int64_t bytes_in_use() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
+}
+
+// What steps allocate beside the counted memory (programs, batches, threads, tree plans) is small
+// and does not grow with rows.
+TEST(MemoryPeak, TheCLibraryCountsTheSame) {
+  constexpr std::int64_t kControl = 256 * 1024;
+  const ModelSpec model = tiny_mixtral();
+  for (const Degrees& degrees :
+       {Degrees{1, 1, 1, 1, 1, 1}, Degrees{1, 1, 1, 2, 2, 1}, Degrees{2, 1, 2, 1, 2, 1}}) {
+    Plan plan = make_plan(degrees, model);
+    std::atomic<std::int64_t> most{0};
+    EngineHooks hooks;
+    hooks.wrap_device = [&](std::unique_ptr<Device> inner) {
+      return std::make_unique<SkewedDevice>(std::move(inner), model.experts, [&] {
+        const std::int64_t now = bytes_in_use();
+        std::int64_t before = most.load();
+        while (before < now && !most.compare_exchange_weak(before, now)) {
+        }
+      });
+    };
+    const std::int64_t idle = bytes_in_use();
+    PlanRunner runner(plan, model, "cpu", hooks);
+    Scenario scenario;
+    scenario.prompt_lengths.assign(16, 120);
+    scenario.max_batch = 16;
+    runner.run(scenario);
+    const MemoryReport& memory = runner.last_report.memory;
+    const std::int64_t measured = most.load() - idle;
+    EXPECT_GE(measured, memory.process) << to_string(degrees);
+    EXPECT_LE(measured, memory.process + kControl * plan.world()) << to_string(degrees);
+    EXPECT_GT(memory.working, 8 * kControl) << "what escapes would not be seen";
+  }
+}
+
+#endif
 
 }  // namespace
 }  // namespace pentafold::testing
