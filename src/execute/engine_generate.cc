@@ -41,6 +41,15 @@ Status check_requests(const std::vector<Request>& requests, std::int64_t vocab,
   return ok_status();
 }
 
+void add_statistics(const Worker& worker, Report& report) {
+  report.routing.add(worker.routing());
+  for (const auto& [name, traffic] : worker.traffic()) {
+    CollectiveReport& sum = report.collectives[name];
+    sum.calls += traffic.calls;
+    sum.bytes += traffic.bytes;
+  }
+}
+
 }  // namespace
 
 // What the steps of these requests stay within; `dealt` by replica.
@@ -220,14 +229,7 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   }
   std::sort(report.requests.begin(), report.requests.end(),
             [](const RequestReport& a, const RequestReport& b) { return a.id < b.id; });
-  for (const auto& worker : state.workers) {
-    report.routing.add(worker->routing());
-    for (const auto& [name, traffic] : worker->traffic()) {
-      CollectiveReport& sum = report.collectives[name];
-      sum.calls += traffic.calls;
-      sum.bytes += traffic.bytes;
-    }
-  }
+  for (const auto& worker : state.workers) add_statistics(*worker, report);
   report.memory = state.memory_report();
   report.logits_hash = state.call.hash;
   report.logit_rows = state.call.rows;

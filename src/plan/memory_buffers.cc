@@ -193,18 +193,16 @@ struct BytesOf {
   StepBytes operator()(const step::Residual&) const { return {}; }
   // A row goes to every receiver that shares it; the messages of all microbatches may wait.
   StepBytes operator()(const step::Send& s) const {
-    const StagePlan& target = context.plan.stages[rank.place.stage.index() + 1];
     std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> sharing;
     std::int64_t times = 0;
     for (const Rank to : s.to) {
-      const PhaseCoord at = phase_coord(target, program.phase, context.mesh.place(to).index);
+      if (!in_world(to)) continue;
+      const PhaseCoord at = phase_coord(stage_of(to), program.phase, context.mesh.place(to).index);
       times = std::max(times, ++sharing[{at.d, at.s}]);
     }
-    return {row_numbers(target), {{Kept::Outbox, floats({rows.step_local, times, model().d})}}};
+    return {row_numbers(s.to), {{Kept::Outbox, floats({rows.step_local, times, model().d})}}};
   }
-  StepBytes operator()(const step::Recv&) const {
-    return {row_numbers(context.plan.stages[rank.place.stage.index() - 1]), {}};
-  }
+  StepBytes operator()(const step::Recv& s) const { return {row_numbers(s.from), {}}; }
   StepBytes operator()(const step::LmHead& s) const {
     const std::int64_t wanted = run.all_logits ? rows.local : std::min(rows.local, rows.requests);
     const std::int64_t at_once = std::min(kLogitRows, wanted);
@@ -215,9 +213,20 @@ struct BytesOf {
             {}};
   }
 
-  // Which rows a rank of a neighbouring stage has.
-  std::int64_t row_numbers(const StagePlan& other) const {
-    return cut_bytes(row_bounds(run, other, program.phase).local, 8);
+  // verify asks about programs that may be wrong.
+  bool in_world(Rank rank) const { return rank.value >= 0 && rank.value < context.mesh.world(); }
+  const StagePlan& stage_of(Rank rank) const {
+    return context.plan.stages[context.mesh.place(rank).stage.index()];
+  }
+  // Which rows each of these has, one at a time.
+  std::int64_t row_numbers(const std::vector<Rank>& peers) const {
+    std::int64_t most = 0;
+    for (const Rank peer : peers) {
+      if (in_world(peer)) {
+        most = std::max(most, row_bounds(run, stage_of(peer), program.phase).local);
+      }
+    }
+    return cut_bytes(most, 8);
   }
 };
 
