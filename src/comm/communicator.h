@@ -49,13 +49,15 @@ class Communicator {
 
   // Queues a copy of `bytes`; does not wait for the receiver. Messages of a pair keep their order.
   virtual Status send(Rank to, Bytes bytes) = 0;
+  // The same without a copy: `bytes` must stay as they are until the receiver has read them.
+  virtual Status lend(Rank to, Bytes bytes) = 0;
   virtual Status recv(Rank from, BytesSink sink) = 0;
 
   virtual Status barrier(GroupId group) = 0;
 };
 
-template <class T>
-Bytes as_bytes_of(const std::vector<T>& values) {
+template <class T, class Allocator>
+Bytes as_bytes_of(const std::vector<T, Allocator>& values) {
   return std::as_bytes(std::span<const T>(values));
 }
 

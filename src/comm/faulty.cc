@@ -68,6 +68,11 @@ Status FaultyCommunicator::send(Rank to, Bytes bytes) {
   return inner_->send(to, bytes);
 }
 
+Status FaultyCommunicator::lend(Rank to, Bytes bytes) {
+  PF_TRY(begin_call());
+  return inner_->lend(to, bytes);
+}
+
 Status FaultyCommunicator::recv(Rank from, BytesSink sink) {
   PF_TRY(begin_call());
   return inner_->recv(from, sink);

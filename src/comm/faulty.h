@@ -1,9 +1,9 @@
 // FaultyCommunicator: a communicator that fails on cue, so that every failure can be a test.
 //
-// Calls (join, collectives, send, recv, barrier) of one rank are counted from 0. A script names the
-// call and what happens there: it returns an error once, it comes late, or the rank vanishes and
-// all its calls from then on return PeerLost. Delays may also be drawn for each call from a seed:
-// the same seed gives the same delays. A failing call does not reach the transport.
+// Calls (join, collectives, send, lend, recv, barrier) of one rank are counted from 0. A script
+// names the call and what happens there: it returns an error once, it comes late, or the rank
+// vanishes and all its calls from then on return PeerLost. Delays may also be drawn for each call
+// from a seed: the same seed gives the same delays. A failing call does not reach the transport.
 // Cost: a comparison a call. Held by comm/faulty_test.cc and tests/fault.
 #pragma once
 
@@ -43,6 +43,7 @@ class FaultyCommunicator final : public Communicator {
   Status all_to_all_v(GroupId group, std::span<const Bytes> send, MemberSink sink) override;
   Status all_gather_v(GroupId group, Bytes mine, MemberSink sink) override;
   Status send(Rank to, Bytes bytes) override;
+  Status lend(Rank to, Bytes bytes) override;
   Status recv(Rank from, BytesSink sink) override;
   Status barrier(GroupId group) override;
 

@@ -33,7 +33,11 @@ struct GroupState : Meeting {
 };
 
 struct Mailbox : Meeting {
-  std::deque<std::vector<std::byte>> messages;
+  struct Message {
+    std::vector<std::byte> copy;
+    Bytes bytes;  // of the copy, or the sender's
+  };
+  std::deque<Message> messages;
 };
 
 }  // namespace
@@ -141,24 +145,24 @@ class LocalCommunicator final : public Communicator {
   }
 
   Status send(Rank to, Bytes bytes) override {
-    if (world_.aborted.load()) return world_.abort_reason();
-    const auto box = world_.mailbox(rank_, to);
-    const std::lock_guard lock(box->mutex);
-    box->messages.emplace_back(bytes.begin(), bytes.end());
-    box->changed.notify_one();
-    return ok_status();
+    Mailbox::Message message;
+    message.copy.assign(bytes.begin(), bytes.end());
+    message.bytes = message.copy;
+    return post(to, std::move(message));
   }
+
+  Status lend(Rank to, Bytes bytes) override { return post(to, {{}, bytes}); }
 
   Status recv(Rank from, BytesSink sink) override {
     const auto box = world_.mailbox(from, rank_);
-    std::vector<std::byte> message;
+    Mailbox::Message message;
     {
       std::unique_lock lock(box->mutex);
       PF_TRY(world_.wait(*box, lock, [&] { return !box->messages.empty(); }));
       message = std::move(box->messages.front());
       box->messages.pop_front();
     }
-    sink(message);
+    sink(message.bytes);
     return ok_status();
   }
 
@@ -173,6 +177,15 @@ class LocalCommunicator final : public Communicator {
     std::shared_ptr<GroupState> state;
     std::int64_t self = 0;
   };
+
+  Status post(Rank to, Mailbox::Message message) {
+    if (world_.aborted.load()) return world_.abort_reason();
+    const auto box = world_.mailbox(rank_, to);
+    const std::lock_guard lock(box->mutex);
+    box->messages.push_back(std::move(message));  // moving a copy keeps its bytes in place
+    box->changed.notify_one();
+    return ok_status();
+  }
 
   template <class Read>
   Status exchange(const Joined& joined, std::span<const Bytes> mine, const Read& read) {

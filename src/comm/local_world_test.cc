@@ -113,6 +113,29 @@ TEST_P(LocalWorldSizes, MessagesOfAPairKeepTheirOrder) {
   });
 }
 
+// Lent bytes are read where they lie, in turn with copies.
+TEST_P(LocalWorldSizes, LentBytesAreNotCopied) {
+  LocalWorld world(ranks(), {kLong});
+  on_all_ranks(world, ranks(), [&](Communicator& comm) {
+    const auto group = comm.join(first_ranks(ranks()));
+    const Rank right((comm.rank().value + 1) % ranks());
+    const Rank left((comm.rank().value + ranks() - 1) % ranks());
+    auto lent = message(comm.rank().value, right.value, 0);
+    const auto late = message(comm.rank().value, right.value, 1);
+    ASSERT_TRUE(comm.lend(right, lent).ok());
+    ASSERT_TRUE(comm.send(right, late).ok());
+    std::copy(late.begin(), late.begin() + std::min(late.size(), lent.size()), lent.begin());
+    ASSERT_TRUE(comm.barrier(*group).ok());
+    auto expected = message(left.value, comm.rank().value, 0);
+    const auto second = message(left.value, comm.rank().value, 1);
+    std::copy(second.begin(), second.begin() + std::min(second.size(), expected.size()),
+              expected.begin());
+    ASSERT_TRUE(comm.recv(left, [&](Bytes bytes) { EXPECT_TRUE(same(bytes, expected)); }).ok());
+    ASSERT_TRUE(comm.recv(left, [&](Bytes bytes) { EXPECT_TRUE(same(bytes, second)); }).ok());
+    ASSERT_TRUE(comm.barrier(*group).ok());
+  });
+}
+
 TEST_P(LocalWorldSizes, NobodyPassesABarrierBeforeAllHaveArrived) {
   LocalWorld world(ranks(), {kLong});
   std::atomic<std::int64_t> arrived{0};

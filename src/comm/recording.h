@@ -62,6 +62,11 @@ class RecordingCommunicator final : public Communicator {
     return inner_->send(to, bytes);
   }
 
+  Status lend(Rank to, Bytes bytes) override {
+    if (to != rank()) count(static_cast<std::int64_t>(bytes.size()));
+    return inner_->lend(to, bytes);
+  }
+
   Status recv(Rank from, BytesSink sink) override { return inner_->recv(from, sink); }
 
   Status barrier(GroupId group) override { return inner_->barrier(group); }

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <new>
 #include <system_error>
 
 #include "base/check.h"
@@ -10,22 +9,6 @@
 #include "execute/rope_table.h"
 
 namespace pentafold {
-namespace {
-
-// A rank's work; memory that the system refuses is an answer, not the end of the process.
-template <class Work>
-Status attempt(const Work& work) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return make_error(ErrorCode::OutOfMemory,
-                      "the system refused memory; use a smaller model, shorter requests, or a "
-                      "plan that holds fewer copies of the weights");
-  }
-}
-
-}  // namespace
-
 void Engine::State::rank_main(Rank rank) {
   std::unique_ptr<Communicator> comm = world->communicator(rank);
   if (options.hooks.wrap_communicator) comm = options.hooks.wrap_communicator(std::move(comm));

@@ -61,8 +61,8 @@ class Engine {
   // How the next generate() schedules; groups and blocks must be those of start().
   void set_limits(const SchedulerLimits& limits);
 
-  // Runs all requests to their end. Ids must be distinct; request i goes to replica i % replicas.
-  // One call at a time.
+  // Runs all requests to their end; reserves their working memory first. Ids must be distinct;
+  // request i goes to replica i % replicas. One call at a time.
   Result<Report> generate(std::vector<Request> requests, const SamplingOptions& sampling,
                           const GenerateCallbacks& callbacks);
 

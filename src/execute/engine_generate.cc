@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/hash.h"
+#include "base/units.h"
 #include "execute/engine_state.h"
 
 namespace pentafold {
@@ -40,7 +41,77 @@ Status check_requests(const std::vector<Request>& requests, std::int64_t vocab,
   return ok_status();
 }
 
+void add_statistics(const Worker& worker, Report& report) {
+  report.routing.add(worker.routing());
+  for (const auto& [name, traffic] : worker.traffic()) {
+    CollectiveReport& sum = report.collectives[name];
+    sum.calls += traffic.calls;
+    sum.bytes += traffic.bytes;
+  }
+}
+
 }  // namespace
+
+// What the steps of these requests stay within; `dealt` by replica.
+RunBounds Engine::State::bounds_of(const std::vector<std::vector<Request>>& dealt) const {
+  RunBounds run;
+  run.groups = limits.groups;
+  run.blocks_per_group = limits.blocks_per_group;
+  run.max_batch = limits.max_batch;
+  run.prefill_chunk = limits.prefill_chunk;
+  run.microbatches = limits.microbatches;
+  run.positions = options.max_positions;
+  run.all_logits = options.all_logits;
+  for (const std::vector<Request>& requests : dealt) {
+    std::int64_t tokens = 0;
+    for (const Request& request : requests) {
+      tokens += std::ssize(request.prompt);
+      run.longest_prompt = std::max<std::int64_t>(run.longest_prompt, std::ssize(request.prompt));
+    }
+    run.requests = std::max<std::int64_t>(run.requests, std::ssize(requests));
+    run.prompt_tokens = std::max(run.prompt_tokens, tokens);
+  }
+  return run;
+}
+
+// Before the first step every rank takes what its largest step may need, and no more after that.
+Status Engine::State::reserve(const RunBounds& run) {
+  predicted_peak = 0;
+  for (const auto& worker : workers) {
+    const MemoryUse use = memory_use(*lowering, worker->program(), run);
+    predicted_peak = std::max(predicted_peak, use.total());
+    if (plan.device_memory_bytes > 0 && use.total() > plan.device_memory_bytes) {
+      return make_error(
+          ErrorCode::OutOfMemory,
+          fmt::format("rank {} needs {} for these requests, a device has {}; lower prefill_chunk "
+                      "or max_batch, or shorten the requests",
+                      worker->program().rank.value, format_bytes(static_cast<double>(use.total())),
+                      format_bytes(static_cast<double>(plan.device_memory_bytes))),
+          plan.file);
+    }
+    PF_TRY(attempt([&] {
+      worker->reserve(working_memory(*lowering, worker->program(), run));
+      return ok_status();
+    }));
+  }
+  return ok_status();
+}
+
+MemoryReport Engine::State::memory_report() const {
+  MemoryReport report;
+  const auto rope_bytes = static_cast<std::int64_t>(rope_table.size() * sizeof(float));
+  report.process = weights->bytes_held() + rope_bytes;
+  report.predicted_peak = predicted_peak;
+  for (const auto& worker : workers) {
+    const std::int64_t working = worker->work_memory().reserved();
+    report.peak = std::max(report.peak, worker->memory().peak);
+    report.peak_of_all += worker->memory().peak;
+    report.process += working + worker->kv_cache().shape().bytes();
+    report.working = std::max(report.working, working);
+    report.working_used = std::max(report.working_used, worker->work_memory().most_used());
+  }
+  return report;
+}
 
 void Engine::State::on_logits(std::int64_t replica, const LogitRow& row) {
   const auto request = static_cast<std::uint32_t>(row.request.value);
@@ -123,6 +194,8 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   for (Request& request : requests) {
     dealt[request.id.index() % replicas].push_back(std::move(request));
   }
+  PF_TRY(state.world->status());  // after a failure nothing says that all ranks are at rest
+  PF_TRY(state.reserve(state.bounds_of(dealt)));
   const Clock::time_point from = Clock::now();
   std::vector<Status> outcomes(replicas);
   std::vector<std::vector<RequestReport>> reports(replicas);
@@ -156,14 +229,8 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   }
   std::sort(report.requests.begin(), report.requests.end(),
             [](const RequestReport& a, const RequestReport& b) { return a.id < b.id; });
-  for (const auto& worker : state.workers) {
-    report.routing.add(worker->routing());
-    for (const auto& [name, traffic] : worker->traffic()) {
-      CollectiveReport& sum = report.collectives[name];
-      sum.calls += traffic.calls;
-      sum.bytes += traffic.bytes;
-    }
-  }
+  for (const auto& worker : state.workers) add_statistics(*worker, report);
+  report.memory = state.memory_report();
   report.logits_hash = state.call.hash;
   report.logit_rows = state.call.rows;
   return report;

@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <thread>
 
 #include "comm/local_world.h"
@@ -15,6 +16,18 @@ using Clock = std::chrono::steady_clock;
 
 inline double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// A rank's work; memory that the system refuses is an answer, not the end of the process.
+template <class Work>
+Status attempt(const Work& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorCode::OutOfMemory,
+                      "the system refused memory; use a smaller model, shorter requests, or a "
+                      "plan that holds fewer copies of the weights");
+  }
 }
 
 // How a driver hands steps to its replica's ranks: a numbered slot that all of them wait on.
@@ -67,6 +80,7 @@ struct Engine::State {
   Clock::time_point started;
   double start_s = 0;
   double load_s = 0;
+  std::int64_t predicted_peak = 0;  // of the rank that needs most, for the call at hand
 
   Status build(WeightSource source);
   Status launch();
@@ -76,6 +90,9 @@ struct Engine::State {
   Status drive(std::int64_t replica, std::vector<Request> requests, Clock::time_point from,
                std::vector<RequestReport>& reports, std::int64_t& steps);
   Status run_step(std::int64_t replica, StepBatch batch);
+  RunBounds bounds_of(const std::vector<std::vector<Request>>& dealt) const;
+  Status reserve(const RunBounds& run);
+  MemoryReport memory_report() const;
   void stop();
 };
 

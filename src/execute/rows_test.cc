@@ -56,10 +56,10 @@ StepBatch random_batch(std::uint32_t seed, Phase phase) {
 
 RowTable rows_of(const StepBatch& batch, Range segments, const StagePlan& stage,
                  std::int64_t index) {
-  Program program;
-  program.phase = batch.phase;
-  program.coord = phase_coord(stage, batch.phase, index);
-  return make_rows(batch, segments, stage, program, kBlocksPerGroup);
+  RowTable table;
+  fill_rows({batch, segments}, stage, phase_coord(stage, batch.phase, index), kBlocksPerGroup,
+            table);
+  return table;
 }
 
 template <class Visit>
@@ -140,21 +140,23 @@ TEST(Rows, SlicesTileTheGroup) {
 // Both ends of a hand-over compute the same lists: what local_row_numbers says of a member is what
 // that member has, and the senders of plan/mesh bring every row of a receiver exactly once.
 TEST(Rows, HandOversAgree) {
+  std::pmr::memory_resource* const memory = std::pmr::get_default_resource();
   for (const Phase phase : kPhases) {
     const StepBatch batch = random_batch(42, phase);
     const Range segments{1, 9};
     for (const StagePlan& to : stages()) {
       for (std::int64_t index = 0; index < to.ranks(); ++index) {
         const RowTable table = rows_of(batch, segments, to, index);
-        std::vector<std::int64_t> mine;
+        std::pmr::vector<std::int64_t> mine;
         for (std::int64_t r = table.local.begin; r < table.local.end; ++r) {
           mine.push_back(table.group[static_cast<std::size_t>(r)].number);
         }
-        ASSERT_EQ(local_row_numbers(batch, segments, to, phase, index), mine);
+        ASSERT_EQ(local_row_numbers({batch, segments}, to, index, memory), mine);
         for (const StagePlan& from : stages()) {
           std::vector<std::int64_t> times(static_cast<std::size_t>(batch.tokens), 0);
           for (const std::int64_t sender : pipeline_senders(from, to, phase, index)) {
-            for (const std::int64_t n : local_row_numbers(batch, segments, from, phase, sender)) {
+            for (const std::int64_t n :
+                 local_row_numbers({batch, segments}, from, sender, memory)) {
               ++times[static_cast<std::size_t>(n)];
             }
           }
@@ -171,18 +173,15 @@ TEST(Rows, BlockTablesKeepSchedulingGroupsApart) {
     for (std::int64_t index = 0; index < stage.ranks(); ++index) {
       const RowTable table = rows_of(batch, segments, stage, index);
       std::set<std::int32_t> used;
-      for (const auto& blocks : table.block_tables) {
-        for (const std::int32_t block : blocks) {
-          EXPECT_TRUE(used.insert(block).second);
-          EXPECT_TRUE((Range{0, kGroups / stage.dp * kBlocksPerGroup}.contains(block)));
-        }
+      for (const std::int32_t block : table.block_ids) {
+        EXPECT_TRUE(used.insert(block).second);
+        EXPECT_TRUE((Range{0, kGroups / stage.dp * kBlocksPerGroup}.contains(block)));
       }
       for (const TokenRow& row : table.group) {
         const auto segment =
             std::find_if(batch.segments.begin(), batch.segments.end(),
                          [&](const Segment& s) { return s.request == row.request; });
-        const auto& blocks = table.block_tables[static_cast<std::size_t>(row.table)];
-        EXPECT_EQ(blocks[0],
+        EXPECT_EQ(table.block_table(row)[0],
                   segment->blocks->front() + segment->group / stage.dp * kBlocksPerGroup);
       }
     }

@@ -1,9 +1,12 @@
 #include "execute/weight_store.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace pentafold {
 namespace {
+
+constexpr std::int64_t kStagedBytes = std::int64_t{1} << 20;  // of a slice as stored, at once
 
 std::vector<std::byte> convert(const std::vector<std::byte>& in, DType from, DType to) {
   const std::size_t count = in.size() / size_of(from);
@@ -41,12 +44,38 @@ WeightMatrix WeightStore::read(const WeightSlice& slice) const {
   return matrix;
 }
 
+// Piece by piece, so that loading never holds a slice twice.
+WeightMatrix WeightStore::read_packed(const WeightSlice& slice) const {
+  const std::int64_t row_bytes =
+      slice.cols.size() * static_cast<std::int64_t>(size_of(source_.dtype(slice.id)));
+  // Whole panels: what they are packed into can be laid one behind the other.
+  const std::int64_t panels =
+      std::max<std::int64_t>(1, kStagedBytes / std::max<std::int64_t>(1, row_bytes * kPanelWidth));
+  const std::int64_t rows_at_once = panels * kPanelWidth;
+  const auto pack = [&](const WeightSlice& part) {
+    const WeightMatrix raw = read(part);
+    return device_.pack(raw.bytes, raw.n, raw.k, raw.dtype);
+  };
+  if (slice.rows.size() <= rows_at_once) return pack(slice);
+  WeightMatrix whole;
+  for (std::int64_t row = slice.rows.begin; row < slice.rows.end; row += rows_at_once) {
+    const Range rows{row, std::min(row + rows_at_once, slice.rows.end)};
+    WeightMatrix piece = pack({slice.id, rows, slice.cols});
+    if (whole.bytes.empty()) {
+      whole = WeightMatrix{slice.rows.size(), piece.k, piece.dtype, piece.layout, {}};
+      const std::int64_t all_panels = (whole.n + kPanelWidth - 1) / kPanelWidth;
+      whole.bytes.reserve(piece.bytes.size() / static_cast<std::size_t>(panels) *
+                          static_cast<std::size_t>(all_panels));
+    }
+    whole.bytes.insert(whole.bytes.end(), piece.bytes.begin(), piece.bytes.end());
+  }
+  return whole;
+}
+
 std::shared_ptr<const WeightMatrix> WeightStore::matrix(const WeightSlice& slice) {
   Entry& held = entry(slice, Use::Matrix);
   std::call_once(held.once, [&] {
-    const WeightMatrix raw = read(slice);
-    held.matrix =
-        std::make_shared<const WeightMatrix>(device_.pack(raw.bytes, raw.n, raw.k, raw.dtype));
+    held.matrix = std::make_shared<const WeightMatrix>(read_packed(slice));
     bytes_ += static_cast<std::int64_t>(held.matrix->bytes.size());
   });
   return held.matrix;

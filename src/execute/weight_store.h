@@ -3,7 +3,8 @@
 // Ranks ask for the rectangles their programs read; equal rectangles (dp replicas, sp partners)
 // share one immutable copy, so a thousand thread ranks cost the model once per distinct slicing.
 // Loading happens in the asking rank's thread; others that ask for the same slice wait for it.
-// Thread-safe. Cost: the slices' bytes. Held by execute/weight_store_test.cc.
+// Thread-safe. Cost: the slices' bytes, and while a matrix loads about a MiB to pack it from. Held
+// by execute/weight_store_test.cc.
 #pragma once
 
 #include <atomic>
@@ -45,6 +46,7 @@ class WeightStore {
 
   Entry& entry(const WeightSlice& slice, Use use);
   WeightMatrix read(const WeightSlice& slice) const;
+  WeightMatrix read_packed(const WeightSlice& slice) const;
 
   WeightSource source_;
   const Device& device_;

@@ -79,6 +79,25 @@ TEST_P(WeightStoreTypes, HoldsWhatTheSourceSays) {
   EXPECT_EQ(*store.vector(norm), truth(source_, norm));
 }
 
+// Matrices too large to be staged at once are those that the device packs whole.
+TEST_P(WeightStoreTypes, PiecesMakeTheWhole) {
+  model_.vocab = 50'021;
+  const WeightSource source = WeightSource::synthetic(model_);
+  const WeightSlice slice{{TensorRole::Embedding, -1, -1}, {3, model_.vocab}, {0, model_.d}};
+  std::vector<std::byte> raw(static_cast<std::size_t>(slice.count()) * size_of(GetParam()));
+  ASSERT_GT(raw.size(), std::size_t{2} << 20);
+  source.read(slice.id, slice.rows, slice.cols, raw);
+  for (const char* name : {"reference", "cpu"}) {
+    const auto device = make_device(name);
+    const WeightMatrix wanted = device->pack(raw, slice.rows.size(), slice.cols.size(), GetParam());
+    const auto held = WeightStore(source, *device, std::nullopt).matrix(slice);
+    EXPECT_TRUE(held->bytes == wanted.bytes) << name;
+    EXPECT_EQ(held->n, wanted.n);
+    EXPECT_EQ(held->k, wanted.k);
+    EXPECT_EQ(held->layout, wanted.layout);
+  }
+}
+
 // A conversion rounds each value once, from its exact widening.
 TEST_P(WeightStoreTypes, ConvertsEachValueOnce) {
   const WeightSlice slice{kQuery, {2, 30}, {0, 24}};

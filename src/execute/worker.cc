@@ -42,6 +42,8 @@ Status Worker::prepare() {
   }
   shape.kv_heads = kv_heads_.size();
   kv_ = std::make_unique<KvCache>(shape);
+  memory_.add(shape.bytes());
+  memory_.add(static_cast<std::int64_t>(context_.rope_table.size_bytes()));
   return ok_status();
 }
 
@@ -66,13 +68,24 @@ Status Worker::load() {
     } else if (multiplied) {
       held.matrix = context_.weights.matrix(slice);
     }
+    if (held.table) memory_.add(std::ssize(held.table->bytes));
+    if (held.matrix) memory_.add(std::ssize(held.matrix->bytes));
+    if (held.vector) memory_.add(std::ssize(*held.vector) * std::int64_t{sizeof(float)});
     held_.emplace(slice.id, std::move(held));
   }
   return ok_status();
 }
 
+void Worker::reserve(const WorkingMemory& sizes) {
+  if (work_) memory_.remove(work_->reserved());
+  work_.reset();  // first give back, then take
+  work_ = std::make_unique<WorkMemory>(sizes);
+  memory_.add(work_->reserved());
+}
+
 Status Worker::run(const StepBatch& batch) {
   ledgers_.clear();
+  work_->outbox.clear();  // a step ends when all its messages are read
   for (const Range& segments : batch.microbatches) {
     PF_TRY(run_microbatch(batch, segments, ranks_.of(batch.phase)));
   }
@@ -83,46 +96,46 @@ Status Worker::run_microbatch(const StepBatch& batch, Range segments, const Prog
   batch_ = &batch;
   program_ = &program;
   segments_ = segments;
-  table_ = make_rows(batch, segments, stage_, program, context_.blocks_per_group);
-  positions_.clear();
-  tables_.clear();
-  for (const TokenRow& row : table_.group) {
-    positions_.push_back(row.position);
-    tables_.push_back(table_.block_tables[static_cast<std::size_t>(row.table)].data());
+  RowTable& table = work_->table;
+  fill_rows({batch, segments}, stage_, program.coord, context_.blocks_per_group, table);
+  work_->positions.clear();
+  work_->tables.clear();
+  for (const TokenRow& row : table.group) {
+    work_->positions.push_back(row.position);
+    work_->tables.push_back(table.block_table(row));
   }
   for (const Step& s : program.steps) {
     comm_.set_label(step_name(s));
     PF_TRY(std::visit([this](const auto& concrete) { return operator_step(concrete); }, s));
+    work_->note_use();
+    work_->scratch.rewind(0);
   }
   return ok_status();
 }
 
 Rows Worker::reg(Register r) {
-  Buffer& buffer = registers_[static_cast<std::size_t>(r)];
-  return {buffer.data.data(), buffer.width};
+  const WorkMemory::Buffer& buffer = work_->registers[static_cast<std::size_t>(r)];
+  return {buffer.data, buffer.width};
 }
 
 Rows Worker::resize(Register r, std::int64_t width) {
-  Buffer& buffer = registers_[static_cast<std::size_t>(r)];
+  WorkMemory::Buffer& buffer = work_->registers[static_cast<std::size_t>(r)];
   buffer.width = width;
-  const auto size = static_cast<std::size_t>(rows(r) * width);
-  if (buffer.data.size() < size) {
-    // Nothing in it is kept; growing in place would copy it, and reserve up to twice as much.
-    buffer.data = std::vector<float>();
-    buffer.data = std::vector<float>(size);
-  }
+  CHECK(rows(r) * width <= buffer.floats, "a register is planned for its largest rows");
+  buffer.used = std::max(buffer.used, rows(r) * width);
   return reg(r);
 }
 
 std::span<const std::int64_t> Worker::positions(RowSet set) const {
-  return std::span(positions_)
-      .subspan(static_cast<std::size_t>(table_.first(set)),
-               static_cast<std::size_t>(table_.rows(set)));
+  return std::span(work_->positions)
+      .subspan(static_cast<std::size_t>(work_->table.first(set)),
+               static_cast<std::size_t>(work_->table.rows(set)));
 }
 
 std::span<const std::int32_t* const> Worker::block_tables(RowSet set) const {
-  return std::span(tables_).subspan(static_cast<std::size_t>(table_.first(set)),
-                                    static_cast<std::size_t>(table_.rows(set)));
+  return std::span(work_->tables)
+      .subspan(static_cast<std::size_t>(work_->table.first(set)),
+               static_cast<std::size_t>(work_->table.rows(set)));
 }
 
 Worker::MatrixView Worker::matrix(const WeightSlice& slice) const {
@@ -147,9 +160,9 @@ Status Worker::operator_step(const step::Norm& s) {
   const std::int64_t d = s.weight.rows.size();
   const std::int64_t n = rows(s.in);
   const Rows out = resize(s.out, d);
-  scratch_.resize(static_cast<std::size_t>(n));
-  context_.device.sum_squares(n, d, reg(s.in), scratch_.data());
-  context_.device.normalise(n, d, reg(s.in), scratch_.data(), static_cast<float>(d),
+  std::pmr::vector<float> sums = passing<float>(n);
+  context_.device.sum_squares(n, d, reg(s.in), sums.data());
+  context_.device.normalise(n, d, reg(s.in), sums.data(), static_cast<float>(d),
                             static_cast<float>(context_.model.norm_eps), vector(s.weight), out);
   return ok_status();
 }
@@ -158,9 +171,9 @@ Status Worker::operator_step(const step::HeadNorm& s) {
   const std::int64_t head_dim = context_.model.head_dim;
   const std::int64_t n = rows(s.reg) * s.heads;
   const Rows heads{reg(s.reg).data, head_dim};  // heads of a row are contiguous
-  scratch_.resize(static_cast<std::size_t>(n));
-  context_.device.sum_squares(n, head_dim, heads, scratch_.data());
-  context_.device.normalise(n, head_dim, heads, scratch_.data(), static_cast<float>(head_dim),
+  std::pmr::vector<float> sums = passing<float>(n);
+  context_.device.sum_squares(n, head_dim, heads, sums.data());
+  context_.device.normalise(n, head_dim, heads, sums.data(), static_cast<float>(head_dim),
                             static_cast<float>(context_.model.norm_eps), vector(s.weight), heads);
   return ok_status();
 }
@@ -180,7 +193,7 @@ Status Worker::operator_step(const step::Gemm& s) {
   const MatrixView w = matrix(s.w);
   GemmArgs args;
   args.rows = rows(s.out);
-  const std::int64_t skip = table_.first(row_set(s.out)) - table_.first(row_set(s.in));
+  const std::int64_t skip = work_->table.first(row_set(s.out)) - work_->table.first(row_set(s.in));
   const ConstRows in = reg(s.in);
   args.x = {in.data + skip * in.ld, in.ld};
   args.w = w.matrix;

@@ -1,6 +1,6 @@
 // Worker: one rank at work, the interpreter that turns a Program's steps into bytes.
 //
-// A worker owns the rank's registers, KV cache and routing state, shares immutable weights, and
+// A worker owns the rank's working memory and KV cache, shares immutable weights, and
 // visits the steps of each microbatch in order. It sees every batch of its replica whole (the
 // schedule is common knowledge) and works on its own rows. One thread. Step kinds are handled in
 // worker_attention.cc, worker_experts.cc and worker_exchange.cc.
@@ -16,8 +16,8 @@
 
 #include "comm/recording.h"
 #include "execute/kv_cache.h"
-#include "execute/rows.h"
 #include "execute/weight_store.h"
+#include "execute/work_memory.h"
 #include "kernels/device.h"
 #include "plan/lower.h"
 #include "policy/routing.h"
@@ -54,6 +54,8 @@ class Worker {
 
   Status prepare();  // joins groups, makes the KV cache
   Status load();     // weights
+  // Working memory for the steps to come, at least `sizes`; not while a step runs.
+  void reserve(const WorkingMemory& sizes);
   Status run(const StepBatch& batch);
 
   void clear_statistics();
@@ -61,42 +63,19 @@ class Worker {
   Range kv_heads() const { return kv_heads_; }  // of the model, in the cache
   const RoutingStats& routing() const { return routing_; }
   const std::map<std::string, Traffic>& traffic() const { return comm_.traffic(); }
+  const RankProgram& program() const { return ranks_; }
+  // Bytes this rank holds, as if no other rank shared its weights and its rope table.
+  const ByteCount& memory() const { return memory_; }
+  // Working memory: what is reserved, and the most that steps used of it.
+  const WorkMemory& work_memory() const { return *work_; }
 
  private:
-  struct Buffer {
-    std::vector<float> data;
-    std::int64_t width = 0;
-  };
   // A stored matrix and the part of it that a slice names.
   struct MatrixView {
     const WeightMatrix* matrix = nullptr;
     Range n;
     Range k;
   };
-  // One expert output this rank asked for: the row within Slice and its place in the gate's order.
-  struct Wanted {
-    std::int32_t row = 0;
-    std::int32_t k = 0;
-    std::int32_t shard = 0;
-  };
-  // One expert input this rank was sent.
-  struct Arrived {
-    std::int32_t member = 0;  // of the stage
-    std::int32_t row = 0;     // of that member's message
-    std::int32_t expert = 0;
-    std::int64_t out = 0;  // offset in expert_out_, in floats
-  };
-  struct MoeState {
-    std::vector<std::int32_t> experts;        // (slice rows, top_k)
-    std::vector<float> weights;               // (slice rows, top_k)
-    std::vector<float> scores;                // (slice rows, experts)
-    std::vector<std::vector<Wanted>> wanted;  // by stage member, in the order asked
-    std::vector<Arrived> arrived;             // by member, then order asked
-    std::vector<std::vector<float>> inputs;   // rows received, by member
-    std::vector<float> outputs;               // (arrived..., nodes, d), by member then order
-    std::vector<std::int64_t> member_begin;   // of outputs, in floats; one past the end at the back
-  };
-
   Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
 
   Status operator_step(const step::Embed& s);
@@ -127,8 +106,21 @@ class Worker {
   // Register access: rows of its row set, width floats each.
   Rows reg(Register r);
   Rows resize(Register r, std::int64_t width);
-  std::int64_t width(Register r) const { return registers_[static_cast<std::size_t>(r)].width; }
-  std::int64_t rows(Register r) const { return table_.rows(row_set(r)); }
+  std::int64_t width(Register r) const {
+    return work_->registers[static_cast<std::size_t>(r)].width;
+  }
+  std::int64_t rows(Register r) const { return work_->table.rows(row_set(r)); }
+  // A buffer of this step, or room for one that is appended to.
+  template <class T>
+  std::pmr::vector<T> passing(std::int64_t count) {
+    return std::pmr::vector<T>(static_cast<std::size_t>(count), &work_->scratch);
+  }
+  template <class T>
+  std::pmr::vector<T> passing_room(std::int64_t count) {
+    std::pmr::vector<T> room(&work_->scratch);
+    room.reserve(static_cast<std::size_t>(count));
+    return room;
+  }
   std::span<const std::int64_t> positions(RowSet set) const;
   std::span<const std::int32_t* const> block_tables(RowSet set) const;
 
@@ -142,10 +134,13 @@ class Worker {
   // up = act(gate) * up, or act(up) without a gate matrix.
   void activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate, Rows up) const;
   void run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
-                  std::span<const std::size_t> mine);
-  std::vector<std::int32_t> capacity_entries(const RouterRule& rule, bool ranked) const;
+                  std::span<const std::int32_t> mine);
+  std::pmr::vector<std::int32_t> capacity_entries(const RouterRule& rule, bool ranked);
   void reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before);
   void count_routing(LayerId layer, std::span<const std::int32_t> before);
+  // Lists what every member is asked for; returns the encoded messages, one behind the other.
+  std::pmr::vector<std::byte> encode_requests(const step::Dispatch& s,
+                                              std::pmr::vector<Bytes>& views);
   Status emit_logits(const step::LmHead& s, std::span<const std::int64_t> wanted);
 
   const RunContext& context_;
@@ -168,14 +163,10 @@ class Worker {
   const StepBatch* batch_ = nullptr;
   const Program* program_ = nullptr;
   Range segments_;
-  RowTable table_;
-  std::vector<std::int64_t> positions_;
-  std::vector<const std::int32_t*> tables_;
-  std::array<Buffer, static_cast<std::size_t>(Register::kCount)> registers_;
-  std::vector<float> scratch_;
-  MoeState moe_;
+  std::unique_ptr<WorkMemory> work_;
   std::map<std::int32_t, CapacityLedger> ledgers_;  // by layer, of the step at hand
   RoutingStats routing_;
+  ByteCount memory_;
 };
 
 }  // namespace pentafold

@@ -1,6 +1,7 @@
 // Steps of a worker that only move or sum rows: embedding, all_reduce, pipeline, logits.
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/reduction_tree.h"
@@ -24,12 +25,13 @@ Bytes row_bytes(ConstRows rows, std::int64_t first, std::int64_t count) {
 // Rows travel from the rank that owns the token; nothing is added, so -0.0 stays -0.0.
 Status Worker::operator_step(const step::Embed& s) {
   const std::int64_t d = context_.model.d;
-  const std::int64_t n = table_.rows(RowSet::Local);
+  const std::int64_t n = work_->table.rows(RowSet::Local);
   const Rows hidden = resize(Register::Hidden, d);
   const Held& held = held_.at(s.table.id);
-  std::vector<float> mine;
+  std::pmr::vector<float> mine = passing_room<float>(n * d);
   for (std::int64_t r = 0; r < n; ++r) {
-    const std::int64_t token = table_.group[static_cast<std::size_t>(table_.local.begin + r)].token;
+    const std::int64_t token =
+        work_->table.group[static_cast<std::size_t>(work_->table.local.begin + r)].token;
     if (!s.table.rows.contains(token)) continue;
     mine.resize(mine.size() + static_cast<std::size_t>(d));
     widen_row(*held.table, token - held.slice.rows.begin, mine.data() + mine.size() - d);
@@ -40,7 +42,8 @@ Status Worker::operator_step(const step::Embed& s) {
         const Range theirs = tensor_shard(stage_, program_->phase, context_.model.vocab, member);
         const auto* from = reinterpret_cast<const float*>(bytes.data());
         for (std::int64_t r = 0; r < n; ++r) {
-          const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin + r)];
+          const auto& row =
+              work_->table.group[static_cast<std::size_t>(work_->table.local.begin + r)];
           if (members > 1 && !theirs.contains(row.token)) continue;
           std::memcpy(hidden.row(r), from, static_cast<std::size_t>(d) * sizeof(float));
           from += d;
@@ -50,15 +53,15 @@ Status Worker::operator_step(const step::Embed& s) {
 
 // Exchange chunks, add in tree order, gather: two steps, each member sums its share of the rows.
 Status Worker::operator_step(const step::AllReduce& s) {
-  const std::int64_t n = table_.rows(RowSet::Local);
+  const std::int64_t n = work_->table.rows(RowSet::Local);
   const std::int64_t members = group_size(GroupKind::Tensor);
   const std::int64_t me = self(GroupKind::Tensor);
   const Rows out = resize(Register::Reduced, s.width);
   const float* partial = reg(Register::Partial).data;  // (nodes, rows, width)
   const std::int64_t my_nodes = s.member_nodes[static_cast<std::size_t>(me)];
 
-  std::vector<std::vector<float>> packed;
-  std::vector<Bytes> messages;
+  std::pmr::vector<float> packed = passing_room<float>(my_nodes == 1 ? 0 : n * my_nodes * s.width);
+  std::pmr::vector<Bytes> messages = passing_room<Bytes>(members);
   for (std::int64_t m = 0; m < members; ++m) {
     const Range theirs = split(n, members, m);
     const auto chunk = static_cast<std::size_t>(theirs.size() * s.width);
@@ -66,17 +69,20 @@ Status Worker::operator_step(const step::AllReduce& s) {
       messages.push_back(std::as_bytes(std::span(partial + theirs.begin * s.width, chunk)));
       continue;
     }
-    auto& message = packed.emplace_back();
+    const std::size_t begin = packed.size();
     for (std::int64_t node = 0; node < my_nodes; ++node) {
       const float* from = partial + (node * n + theirs.begin) * s.width;
-      message.insert(message.end(), from, from + chunk);
+      packed.insert(packed.end(), from, from + chunk);
     }
-    messages.push_back(as_bytes_of(message));
+    messages.push_back(std::as_bytes(std::span(packed).subspan(begin)));
   }
 
   const Range rows = split(n, members, me);
   const std::int64_t chunk = rows.size() * s.width;
-  std::vector<float> slots;  // (all nodes, my rows, width)
+  const std::int64_t nodes =
+      std::accumulate(s.member_nodes.begin(), s.member_nodes.end(), std::int64_t{0});
+  std::pmr::vector<float> slots =
+      passing_room<float>(nodes * chunk);  // (all nodes, my rows, width)
   PF_TRY(comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t, Bytes bytes) {
     const auto* from = reinterpret_cast<const float*>(bytes.data());
     slots.insert(slots.end(), from, from + bytes.size() / sizeof(float));
@@ -104,16 +110,19 @@ Status Worker::operator_step(const step::Send& s) {
   const StagePlan& target = stages[ranks_.place.stage.index() + 1];
   const ConstRows hidden = reg(Register::Hidden);
   const std::int64_t d = context_.model.d;
+  const RowTable& table = work_->table;
   for (const Rank to : s.to) {
-    const std::vector<std::int64_t> wanted = local_row_numbers(
-        *batch_, segments_, target, program_->phase, context_.mesh.place(to).index);
-    std::vector<float> message;
-    for (std::int64_t r = 0; r < table_.local.size(); ++r) {
-      const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin + r)];
+    work_->scratch.rewind(0);
+    const std::pmr::vector<std::int64_t> wanted = local_row_numbers(
+        {*batch_, segments_}, target, context_.mesh.place(to).index, &work_->scratch);
+    std::pmr::vector<float>& outbox = work_->outbox;
+    const std::size_t begin = outbox.size();
+    for (std::int64_t r = 0; r < table.local.size(); ++r) {
+      const TokenRow& row = table.group[static_cast<std::size_t>(table.local.begin + r)];
       if (!std::binary_search(wanted.begin(), wanted.end(), row.number)) continue;
-      message.insert(message.end(), hidden.row(r), hidden.row(r) + d);
+      outbox.insert(outbox.end(), hidden.row(r), hidden.row(r) + d);
     }
-    PF_TRY(comm_.send(to, as_bytes_of(message)));
+    PF_TRY(comm_.lend(to, std::as_bytes(std::span(outbox).subspan(begin))));
   }
   return ok_status();
 }
@@ -125,13 +134,15 @@ Status Worker::operator_step(const step::Recv& s) {
   const Rows hidden = resize(Register::Hidden, d);
   std::int64_t received = 0;
   for (const Rank from : s.from) {
-    const std::vector<std::int64_t> theirs = local_row_numbers(
-        *batch_, segments_, source, program_->phase, context_.mesh.place(from).index);
+    work_->scratch.rewind(0);
+    const std::pmr::vector<std::int64_t> theirs = local_row_numbers(
+        {*batch_, segments_}, source, context_.mesh.place(from).index, &work_->scratch);
     PF_TRY(comm_.recv(from, [&](Bytes bytes) {
       const auto* at = reinterpret_cast<const float*>(bytes.data());
       std::size_t left = bytes.size();
-      for (std::int64_t r = 0; r < table_.local.size(); ++r) {
-        const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin + r)];
+      for (std::int64_t r = 0; r < work_->table.local.size(); ++r) {
+        const auto& row =
+            work_->table.group[static_cast<std::size_t>(work_->table.local.begin + r)];
         if (!std::binary_search(theirs.begin(), theirs.end(), row.number)) continue;
         const auto size = static_cast<std::size_t>(d) * sizeof(float);
         CHECK(left >= size, "both sides of a hand-over derive the same rows");
@@ -142,21 +153,29 @@ Status Worker::operator_step(const step::Recv& s) {
       }
     }));
   }
-  CHECK(received == table_.local.size(), "every row comes from exactly one sender");
+  CHECK(received == work_->table.local.size(), "every row comes from exactly one sender");
   return ok_status();
 }
 
 // Vocabulary shards meet at the group's first member, a few rows at a time to bound memory.
 Status Worker::operator_step(const step::LmHead& s) {
-  std::vector<std::int64_t> wanted;  // of Local
-  for (std::int64_t r = 0; r < table_.local.size(); ++r) {
-    const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin + r)];
-    if (context_.all_logits || row.samples) wanted.push_back(r);
+  const auto gives_logits = [&](std::int64_t r) {
+    return context_.all_logits ||
+           work_->table.group[static_cast<std::size_t>(work_->table.local.begin + r)].samples;
+  };
+  const std::int64_t local = work_->table.local.size();
+  std::int64_t count = 0;
+  for (std::int64_t r = 0; r < local; ++r) count += gives_logits(r) ? 1 : 0;
+  std::pmr::vector<std::int64_t> wanted = passing_room<std::int64_t>(count);  // of Local
+  for (std::int64_t r = 0; r < local; ++r) {
+    if (gives_logits(r)) wanted.push_back(r);
   }
+  const std::int64_t mark = work_->scratch.used();
   constexpr std::size_t kRowsAtOnce = 64;
   for (std::size_t first = 0; first < wanted.size(); first += kRowsAtOnce) {
-    const std::size_t count = std::min(kRowsAtOnce, wanted.size() - first);
-    PF_TRY(emit_logits(s, std::span(wanted).subspan(first, count)));
+    const std::size_t some = std::min(kRowsAtOnce, wanted.size() - first);
+    PF_TRY(emit_logits(s, std::span(wanted).subspan(first, some)));
+    work_->scratch.rewind(mark);
   }
   return ok_status();
 }
@@ -165,10 +184,10 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
   const std::int64_t d = context_.model.d;
   const auto n = static_cast<std::int64_t>(wanted.size());
   const ConstRows normed = reg(Register::Normed);
-  std::vector<float> x;
+  std::pmr::vector<float> x = passing_room<float>(n * d);
   for (const std::int64_t r : wanted) x.insert(x.end(), normed.row(r), normed.row(r) + d);
   const std::int64_t mine = s.w.rows.size();
-  std::vector<float> shard(static_cast<std::size_t>(n * mine));
+  std::pmr::vector<float> shard = passing<float>(n * mine);
   const MatrixView w = matrix(s.w);
   GemmArgs args;
   args.rows = n;
@@ -181,8 +200,8 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
 
   const std::int64_t vocab = context_.model.vocab;
   const bool root = self(GroupKind::Tensor) == 0;
-  std::vector<float> logits(root ? static_cast<std::size_t>(n * vocab) : 0);
-  std::vector<Bytes> messages(static_cast<std::size_t>(group_size(GroupKind::Tensor)));
+  std::pmr::vector<float> logits = passing<float>(root ? n * vocab : 0);
+  std::pmr::vector<Bytes> messages = passing<Bytes>(group_size(GroupKind::Tensor));
   messages.front() = as_bytes_of(shard);
   PF_TRY(
       comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t member, Bytes bytes) {
@@ -196,8 +215,8 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
       }));
   if (!root) return ok_status();
   for (std::int64_t i = 0; i < n; ++i) {
-    const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin +
-                                                            wanted[static_cast<std::size_t>(i)])];
+    const auto& row = work_->table.group[static_cast<std::size_t>(
+        work_->table.local.begin + wanted[static_cast<std::size_t>(i)])];
     context_.on_logits({row.request, row.position, row.samples,
                         std::span(logits).subspan(static_cast<std::size_t>(i * vocab),
                                                   static_cast<std::size_t>(vocab))});
@@ -207,7 +226,7 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
 
 // MoeOut = slices of the tensor group in order.
 Status Worker::operator_step(const step::GatherSlices& s) {
-  const std::int64_t n = table_.rows(RowSet::Local);
+  const std::int64_t n = work_->table.rows(RowSet::Local);
   const std::int64_t members = group_size(GroupKind::Tensor);
   const Rows out = resize(Register::MoeOut, s.width);
   return comm_.all_gather_v(

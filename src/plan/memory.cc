@@ -63,27 +63,53 @@ std::int64_t RowBounds::of(RowSet set) const {
   return group;
 }
 
-RowBounds row_bounds(const Plan& plan, const StagePlan& stage, Phase phase,
-                     std::int64_t blocks_per_group) {
+RunBounds planned_bounds(const Plan& plan, std::int64_t blocks_per_group) {
+  RunBounds run;
+  run.groups = schedule_groups(plan);
+  run.blocks_per_group = blocks_per_group;
+  run.max_batch = plan.max_batch;
+  run.prefill_chunk = plan.prefill_chunk;
+  run.microbatches = plan.microbatches;
+  const SyntheticRequests& requests = plan.requests;
+  if (requests.requests == 0) return run;
+  run.requests = ceil_div(requests.requests, plan.replicas);
+  run.longest_prompt = requests.prompt_tokens;
+  run.prompt_tokens = capped_product({run.requests, requests.prompt_tokens});
+  run.positions = capped_sum({requests.prompt_tokens, requests.max_tokens});
+  return run;
+}
+
+RowBounds row_bounds(const RunBounds& run, const StagePlan& stage, Phase phase) {
   const PhaseMesh mesh = phase_mesh(stage, phase);
-  const std::int64_t each = phase == Phase::Prefill ? plan.prefill_chunk : 1;
+  const bool prefill = phase == Phase::Prefill;
+  // A bound that is known, on top of one that always holds.
+  const auto within = [](std::int64_t always, std::int64_t known) {
+    return known > 0 ? std::min(always, known) : always;
+  };
+  const std::int64_t each = prefill ? within(run.prefill_chunk, run.longest_prompt) : 1;
+  const std::int64_t batch = within(run.max_batch, run.requests);
   // The scheduler cuts the requests of a step into min(microbatches, requests) even parts.
-  const std::int64_t most = ceil_div(plan.max_batch, std::min(plan.microbatches, plan.max_batch));
-  std::int64_t step = capped_product({plan.max_batch, each});
+  const std::int64_t parts = std::min(run.microbatches, batch);
+  const std::int64_t most = ceil_div(batch, parts);
+  const std::int64_t tokens = prefill ? run.prompt_tokens : 0;
+  // Requests are dealt to scheduling groups in turn, these to dp groups.
+  const std::int64_t held_groups = ceil_div(run.groups, stage.dp);
+  const std::int64_t dealt = capped_product({held_groups, ceil_div(run.requests, run.groups)});
+  const std::int64_t pool = capped_product({run.blocks_per_group, held_groups});
+  const std::int64_t slots = capped_product({pool, kKvTokensPerBlock});
+  const std::int64_t all_slots =
+      capped_product({run.blocks_per_group, run.groups, kKvTokensPerBlock});
   RowBounds rows;
-  rows.stage = capped_product({most, each});
-  rows.group = rows.stage;
-  if (blocks_per_group > 0) {
-    const std::int64_t groups = schedule_groups(plan);
-    const std::int64_t slots = capped_product({blocks_per_group, kKvTokensPerBlock});
-    rows.stage = std::min(rows.stage, capped_product({slots, groups}));
-    const std::int64_t held = capped_product({slots, ceil_div(groups, stage.dp)});
-    rows.group = std::min(rows.group, held);
-    step = std::min(step, held);
-  }
-  rows.step_group = step;
+  rows.requests = within(most, dealt);
+  rows.stage = within(within(capped_product({most, each}), tokens), all_slots);
+  rows.group = within(within(capped_product({rows.requests, each}), tokens), slots);
+  rows.step_group = within(within(capped_product({within(batch, dealt), each}), tokens), slots);
   rows.local = ceil_div(rows.group, mesh.sp);
   rows.slice = ceil_div(rows.local, mesh.tp);
+  rows.step_local =
+      std::min(capped_product({parts, rows.local}),
+               capped_sum({rows.step_group, capped_product({parts, mesh.sp - 1})}) / mesh.sp);
+  rows.blocks = pool;
   return rows;
 }
 
@@ -111,7 +137,7 @@ std::int64_t weight_bytes(const LoweringContext& context, const RankProgram& pro
 }
 
 std::int64_t kv_bytes(const LoweringContext& context, const RankProgram& program,
-                      std::int64_t blocks_per_group) {
+                      const RunBounds& run) {
   const StagePlan& stage = context.plan.stages[program.place.stage.index()];
   std::int64_t kv_heads = 0;
   for (const Step& step : program.decode.steps) {
@@ -119,18 +145,21 @@ std::int64_t kv_bytes(const LoweringContext& context, const RankProgram& program
       kv_heads = attention->kv_heads.size();
     }
   }
-  const std::int64_t groups = ceil_div(schedule_groups(context.plan), stage.dp);
-  return capped_product({context.mesh.layers(program.place.stage).size(), groups, blocks_per_group,
-                         kKvTokensPerBlock, kv_heads, context.model.head_dim, 2, 4});
+  const std::int64_t groups = ceil_div(run.groups, stage.dp);
+  return capped_product({context.mesh.layers(program.place.stage).size(), groups,
+                         run.blocks_per_group, kKvTokensPerBlock, kv_heads, context.model.head_dim,
+                         2, 4});
 }
 
 MemoryUse memory_use(const LoweringContext& context, const RankProgram& program,
-                     std::int64_t blocks_per_group) {
+                     const RunBounds& run) {
+  const WorkingMemory working = working_memory(context, program, run);
+  const std::int64_t rope_table = capped_product({run.positions, context.model.head_dim, 4});
   MemoryUse use;
   use.weights = weight_bytes(context, program);
-  use.kv = kv_bytes(context, program, blocks_per_group);
-  use.registers = register_bytes(context, program, blocks_per_group);
-  use.buffers = buffer_bytes(context, program, blocks_per_group);
+  use.kv = kv_bytes(context, program, run);
+  use.registers = working.register_bytes();
+  use.buffers = capped_sum({working.kept_bytes(), working.passing, rope_table});
   return use;
 }
 

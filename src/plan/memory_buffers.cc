@@ -1,5 +1,8 @@
-// Registers and buffers of a rank: what each step writes, and what it needs while it runs.
-#include <array>
+// Registers and buffers of a rank: what each step writes, and what execute/worker*.cc cuts for it.
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <utility>
 
 #include "plan/memory_parts.h"
 
@@ -7,10 +10,6 @@ namespace pentafold {
 namespace {
 
 constexpr std::int64_t kFloat = 4;
-// A vector that grows by appending may hold twice what is in it.
-constexpr std::int64_t kGrowth = 2;
-// Positions, block tables, row numbers: what a worker notes about one row (execute/rows.h).
-constexpr std::int64_t kRowNotes = 192;
 constexpr std::int64_t kLogitRows = 64;  // at once, in lm_head
 
 struct Written {
@@ -63,53 +62,61 @@ struct WritesOf {
   Writes operator()(const step::LmHead&) const { return {}; }
 };
 
-// Bytes of a step beside its registers: `passing` while it runs, `kept` until the layer's experts
-// are done.
+// What a step needs beside its registers.
 struct StepBytes {
-  std::int64_t passing = 0;
-  std::int64_t kept = 0;
+  std::int64_t passing = 0;  // while it runs
+  std::vector<std::pair<Kept, std::int64_t>> kept;
 };
 
 struct BytesOf {
-  const ModelSpec& model;
-  const Plan& plan;
+  const LoweringContext& context;
+  const RankProgram& rank;
   const StagePlan& stage;
   const Program& program;
+  const RunBounds& run;
   RowBounds rows;
 
+  const ModelSpec& model() const { return context.model; }
   std::int64_t members(GroupKind kind) const {
     return static_cast<std::int64_t>(program.group(kind).size());
   }
-  std::int64_t floats(std::initializer_list<std::int64_t> factors) const {
-    return capped_product({capped_product(factors), kFloat});
+  std::int64_t self(GroupKind kind) const { return program.self[static_cast<std::size_t>(kind)]; }
+  static std::int64_t floats(std::initializer_list<std::int64_t> factors) {
+    return cut_bytes(capped_product(factors), kFloat);
+  }
+  std::int64_t views(GroupKind kind) const { return cut_bytes(members(kind), kViewBytes); }
+  const Placement::Reach& reach(LayerId layer) const {
+    return rank.placement->reach(layer.value, rank.place.index);
+  }
+  // Rows of the stage that may come to this rank's experts, and outputs that they may ask for.
+  std::int64_t came(LayerId layer) const {
+    return std::min(rows.stage, capped_product({reach(layer).senders, rows.slice}));
+  }
+  std::int64_t asked(LayerId layer) const {
+    return capped_product({came(layer), std::min(model().top_k, reach(layer).experts)});
   }
 
-  StepBytes operator()(const step::Embed&) const {
-    return {floats({rows.local, model.d, kGrowth}), 0};
-  }
-  StepBytes operator()(const step::Norm& s) const {
-    return {floats({rows.of(row_set(s.in)), 2}), 0};  // sums, scales
-  }
+  StepBytes operator()(const step::Embed&) const { return {floats({rows.local, model().d}), {}}; }
+  StepBytes operator()(const step::Norm& s) const { return {floats({rows.of(row_set(s.in))}), {}}; }
   StepBytes operator()(const step::HeadNorm& s) const {
-    return {floats({rows.of(row_set(s.reg)), s.heads, 2}), 0};
+    return {floats({rows.of(row_set(s.reg)), s.heads}), {}};
   }
   StepBytes operator()(const step::WidthNorm& s) const {
-    return {floats({rows.of(row_set(s.reg)), s.heads.size() + s.total_heads + 2}), 0};
+    const std::int64_t n = rows.of(row_set(s.reg));
+    return {capped_sum({floats({n, s.heads.size()}), floats({n, s.total_heads}), floats({n})}), {}};
   }
   StepBytes operator()(const step::Clamp&) const { return {}; }
   StepBytes operator()(const step::Gemm&) const { return {}; }
   StepBytes operator()(const step::LeafGemm&) const { return {}; }
   StepBytes operator()(const step::AllReduce& s) const {
     const std::int64_t parts = members(s.group);
-    std::int64_t nodes = 0;
-    std::int64_t most = 0;
-    for (const std::int32_t count : s.member_nodes) {
-      nodes += count;
-      most = std::max<std::int64_t>(most, count);
-    }
+    const std::int64_t mine = s.member_nodes[static_cast<std::size_t>(self(s.group))];
+    const std::int64_t nodes =
+        std::accumulate(s.member_nodes.begin(), s.member_nodes.end(), std::int64_t{0});
     const std::int64_t share = (rows.local + parts - 1) / parts;
-    const std::int64_t packed = most > 1 ? floats({rows.local, most, s.width, kGrowth}) : 0;
-    return {capped_sum({packed, floats({share, nodes, s.width, kGrowth})}), 0};
+    return {capped_sum({mine == 1 ? 0 : floats({rows.local, mine, s.width}), views(s.group),
+                        floats({share, nodes, s.width})}),
+            {}};
   }
   StepBytes operator()(const step::Rope&) const { return {}; }
   StepBytes operator()(const step::SeqToHeads& s) const {
@@ -117,121 +124,161 @@ struct BytesOf {
     for (std::size_t i = 0; i < s.q_heads.size(); ++i) {
       heads += s.q_heads[i].size() + 2 * s.kv_heads[i].size();
     }
-    return {floats({rows.local, heads, model.head_dim, kGrowth}), 0};
+    return {capped_sum({floats({rows.local, heads, model().head_dim}), views(GroupKind::Sequence)}),
+            {}};
   }
-  StepBytes operator()(const step::HeadsToSeq&) const { return {}; }
-  StepBytes operator()(const step::Attention& s) const {
-    return {floats({s.q_heads.size() + model.head_dim}), 0};
-  }
+  StepBytes operator()(const step::HeadsToSeq&) const { return {views(GroupKind::Sequence), {}}; }
+  StepBytes operator()(const step::Attention& s) const { return {floats({s.q_heads.size()}), {}}; }
   StepBytes operator()(const step::Activate&) const { return {}; }
   StepBytes operator()(const step::Route&) const {
-    // Experts and weights of the choice, scores of all.
-    return {0, floats({rows.slice, 2 * model.top_k + model.experts})};
+    const std::int64_t chosen = floats({rows.slice, model().top_k});
+    return {0,
+            {{Kept::Experts, chosen},
+             {Kept::Weights, chosen},
+             {Kept::Scores, floats({rows.slice, model().experts})}}};
   }
   StepBytes operator()(const step::Capacity&) const {
-    const bool ranked = plan.overflow == OverflowPolicy::NextBest;
-    const std::int64_t entry = 1 + model.top_k + (ranked ? model.experts : 0);
-    const std::int64_t all = capped_sum({rows.slice, rows.stage});
-    return {capped_sum({floats({all, entry, kGrowth}), floats({rows.stage, 2, kGrowth}),
-                        floats({rows.slice, model.top_k})}),
-            0};
+    const bool ranked = context.plan.overflow == OverflowPolicy::NextBest;
+    const std::int64_t entry = 1 + model().top_k + (ranked ? model().experts : 0);
+    return {capped_sum({floats({rows.slice, entry}), floats({rows.stage, entry}),
+                        cut_bytes(rows.stage, sizeof(void*)), floats({rows.slice, model().top_k})}),
+            {}};
   }
   StepBytes operator()(const step::Dispatch& s) const {
     const std::int64_t parts = members(GroupKind::Stage);
-    const std::int64_t asked = capped_product({rows.slice, model.top_k, stage.etp});
+    const std::int64_t choices = capped_product({rows.slice, model().top_k, stage.etp});
+    const std::int64_t receivers = reach(s.layer).receivers;
     const std::int64_t sent =
-        capped_product({rows.slice, std::min(model.top_k * stage.etp, parts)});
-    // Requests and row numbers are collected, then encoded with the rows.
-    return {capped_sum({floats({asked, 2 * (1 + kGrowth)}), floats({sent, kGrowth}),
-                        floats({sent, s.width}), capped_product({parts, 96})}),
-            capped_sum({floats({asked, 3, kGrowth}), capped_product({parts, 48})})};
+        capped_product({rows.slice, std::min(model().top_k * stage.etp, receivers)});
+    // Two counts for each message, two numbers for each choice, the rows.
+    const std::int64_t encoded =
+        capped_sum({capped_product({std::min(receivers, choices), 16}),
+                    capped_product({choices, 8}), capped_product({sent, s.width, kFloat})});
+    return {capped_sum({floats({parts, 3}), cut_bytes(parts, 3 * 8), arena_bytes(encoded),
+                        views(GroupKind::Stage)}),
+            {{Kept::Wanted, cut_bytes(choices, kWantedBytes)},
+             {Kept::WantedBegin, floats({parts + 1})},
+             {Kept::Arrived, cut_bytes(asked(s.layer), kArrivedBytes)},
+             {Kept::Inputs, floats({came(s.layer), s.width})}}};
   }
-  // Worst case: every row of the stage comes here, and asks for as many experts as are here.
   StepBytes operator()(const step::ExpertMlp& s) const {
-    const std::int64_t held = static_cast<std::int64_t>(s.experts.size());
-    const std::int64_t asked = capped_product({rows.stage, std::min(model.top_k, held)});
-    const std::int64_t came = held == 0 ? 0 : rows.stage;
-    std::int64_t hidden = 0;
-    std::int64_t nodes = 0;
+    const std::int64_t n = came(s.layer);
+    std::int64_t one_expert = 0;
+    std::int64_t most_nodes = 0;
     for (const step::LocalExpert& expert : s.experts) {
-      hidden = std::max(hidden, expert.up.rows.size());
-      nodes = std::max(nodes, static_cast<std::int64_t>(expert.nodes.size()));
+      const auto nodes = static_cast<std::int64_t>(expert.nodes.size());
+      most_nodes = std::max(most_nodes, nodes);
+      one_expert =
+          std::max(one_expert,
+                   capped_sum({floats({n, model().d}), floats({n, expert.gate.rows.size()}),
+                               floats({n, expert.up.rows.size()}), floats({nodes, n, model().d})}));
     }
-    const std::int64_t one_expert = floats({came, (1 + nodes) * model.d + 2 * hidden});
-    return {capped_sum({one_expert, floats({asked, 2, kGrowth})}),
-            capped_sum({floats({came, model.d}), floats({asked, nodes, model.d, kGrowth}),
-                        floats({asked, 6, kGrowth})})};
+    const auto held = static_cast<std::int64_t>(s.experts.size());
+    return {capped_sum({floats({model().experts}), floats({held + 1}), floats({asked(s.layer)}),
+                        one_expert}),
+            {{Kept::Outputs, floats({asked(s.layer), most_nodes, model().d})},
+             {Kept::MemberBegin, cut_bytes(members(GroupKind::Stage) + 1, 8)}}};
   }
   StepBytes operator()(const step::Combine& s) const {
     const auto nodes = static_cast<std::int64_t>(s.nodes.size());
-    return {floats({rows.slice, model.top_k, nodes, s.width}), 0};
+    return {
+        capped_sum({cut_bytes(static_cast<std::int64_t>(s.shard_nodes.size()), 8),
+                    views(GroupKind::Stage), floats({rows.slice, model().top_k, nodes, s.width})}),
+        {}};
   }
   StepBytes operator()(const step::GatherSlices&) const { return {}; }
-  StepBytes operator()(const step::AddShared&) const { return {floats({rows.local}), 0}; }
+  StepBytes operator()(const step::AddShared& s) const {
+    return {s.gated ? floats({rows.local}) : 0, {}};
+  }
   StepBytes operator()(const step::Residual&) const { return {}; }
-  // Messages of all microbatches of a step may wait for a slow next stage.
+  // A row goes to every receiver that shares it; the messages of all microbatches may wait.
   StepBytes operator()(const step::Send& s) const {
-    const auto to = static_cast<std::int64_t>(s.to.size());
-    const std::int64_t of_step = (rows.step_group + program_sp() - 1) / program_sp();
-    return {capped_sum({floats({rows.local, model.d, kGrowth}), floats({to, of_step, model.d})}),
-            0};
+    std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> sharing;
+    std::int64_t times = 0;
+    for (const Rank to : s.to) {
+      if (!in_world(to)) continue;
+      const PhaseCoord at = phase_coord(stage_of(to), program.phase, context.mesh.place(to).index);
+      times = std::max(times, ++sharing[{at.d, at.s}]);
+    }
+    return {row_numbers(s.to), {{Kept::Outbox, floats({rows.step_local, times, model().d})}}};
   }
-  StepBytes operator()(const step::Recv& s) const {
-    return {capped_product({rows.local, static_cast<std::int64_t>(s.from.size()), 8}), 0};
-  }
+  StepBytes operator()(const step::Recv& s) const { return {row_numbers(s.from), {}}; }
   StepBytes operator()(const step::LmHead& s) const {
-    const std::int64_t at_once = std::min(kLogitRows, rows.local);
-    const bool gathers = program.self[static_cast<std::size_t>(GroupKind::Tensor)] == 0;
-    const std::int64_t width =
-        kGrowth * model.d + s.w.rows.size() + (gathers ? model.vocab : std::int64_t{0});
-    return {capped_sum({floats({at_once, width}), capped_product({rows.local, 8, kGrowth})}), 0};
+    const std::int64_t wanted = run.all_logits ? rows.local : std::min(rows.local, rows.requests);
+    const std::int64_t at_once = std::min(kLogitRows, wanted);
+    const bool gathers = self(GroupKind::Tensor) == 0;
+    return {capped_sum({cut_bytes(wanted, 8), floats({at_once, model().d}),
+                        floats({at_once, s.w.rows.size()}),
+                        gathers ? floats({at_once, model().vocab}) : 0, views(GroupKind::Tensor)}),
+            {}};
   }
 
-  std::int64_t program_sp() const { return members(GroupKind::Sequence); }
-};
-
-}  // namespace
-
-std::int64_t register_bytes(const LoweringContext& context, const RankProgram& program,
-                            std::int64_t blocks_per_group) {
-  const StagePlan& stage = context.plan.stages[program.place.stage.index()];
-  std::array<std::int64_t, static_cast<std::size_t>(Register::kCount)> most{};
-  for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
-    const RowBounds rows = row_bounds(context.plan, stage, phase, blocks_per_group);
-    for (const Step& step : program.of(phase).steps) {
-      for (const Written& written : std::visit(WritesOf{context.model}, step)) {
-        std::int64_t& size = most[static_cast<std::size_t>(written.reg)];
-        size =
-            std::max(size, capped_product({rows.of(row_set(written.reg)), written.width, kFloat}));
+  // verify asks about programs that may be wrong.
+  bool in_world(Rank rank) const { return rank.value >= 0 && rank.value < context.mesh.world(); }
+  const StagePlan& stage_of(Rank rank) const {
+    return context.plan.stages[context.mesh.place(rank).stage.index()];
+  }
+  // Which rows each of these has, one at a time.
+  std::int64_t row_numbers(const std::vector<Rank>& peers) const {
+    std::int64_t most = 0;
+    for (const Rank peer : peers) {
+      if (in_world(peer)) {
+        most = std::max(most, row_bounds(run, stage_of(peer), program.phase).local);
       }
     }
+    return cut_bytes(most, 8);
   }
+};
+
+// Adds what one phase needs: sizes are kept from layer to layer and phase to phase.
+void add_phase(const BytesOf& bytes_of, WorkingMemory& working) {
+  const auto keep = [&](Kept what, std::int64_t bytes) {
+    std::int64_t& size = working.kept[static_cast<std::size_t>(what)];
+    size = std::max(size, bytes);
+  };
+  const RowBounds& rows = bytes_of.rows;
+  keep(Kept::TokenRows, cut_bytes(rows.group, kTokenRowBytes));
+  keep(Kept::Positions, cut_bytes(rows.group, 8));
+  keep(Kept::TableOfRow, cut_bytes(rows.group, sizeof(void*)));
+  keep(Kept::BlockIds, cut_bytes(rows.blocks, 4));
+  keep(Kept::FirstBlocks, cut_bytes(rows.requests, 4));
+  for (const Step& step : bytes_of.program.steps) {
+    for (const Written& written : std::visit(WritesOf{bytes_of.model()}, step)) {
+      std::int64_t& size = working.registers[static_cast<std::size_t>(written.reg)];
+      const std::int64_t n = rows.of(row_set(written.reg));
+      size = std::max(size, cut_bytes(capped_product({n, written.width}), kFloat));
+    }
+    const StepBytes bytes = std::visit(bytes_of, step);
+    working.passing = std::max(working.passing, bytes.passing);
+    for (const auto& [what, size] : bytes.kept) keep(what, size);
+  }
+}
+
+std::int64_t sum_of(std::span<const std::int64_t> sizes) {
   std::int64_t bytes = 0;
-  for (const std::int64_t size : most) bytes = capped_sum({bytes, size});
+  for (const std::int64_t size : sizes) bytes = capped_sum({bytes, size});
   return bytes;
 }
 
-std::int64_t buffer_bytes(const LoweringContext& context, const RankProgram& program,
-                          std::int64_t blocks_per_group) {
+}  // namespace
+
+std::int64_t WorkingMemory::register_bytes() const {
+  return sum_of(registers);
+}
+
+std::int64_t WorkingMemory::kept_bytes() const {
+  return sum_of(kept);
+}
+
+WorkingMemory working_memory(const LoweringContext& context, const RankProgram& program,
+                             const RunBounds& run) {
   const StagePlan& stage = context.plan.stages[program.place.stage.index()];
-  std::int64_t most = 0;
+  WorkingMemory working;
   for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
-    const Program& steps = program.of(phase);
-    const BytesOf bytes_of{context.model, context.plan, stage, steps,
-                           row_bounds(context.plan, stage, phase, blocks_per_group)};
-    std::int64_t passing = 0;
-    // Kept buffers are reused from layer to layer: the most of each kind of step.
-    std::array<std::int64_t, std::variant_size_v<Step>> kept{};
-    for (const Step& step : steps.steps) {
-      const StepBytes bytes = std::visit(bytes_of, step);
-      passing = std::max(passing, bytes.passing);
-      kept[step.index()] = std::max(kept[step.index()], bytes.kept);
-    }
-    std::int64_t all = capped_sum({passing, capped_product({bytes_of.rows.group, kRowNotes})});
-    for (const std::int64_t bytes : kept) all = capped_sum({all, bytes});
-    most = std::max(most, all);
+    add_phase({context, program, stage, program.of(phase), run, row_bounds(run, stage, phase)},
+              working);
   }
-  return most;
+  return working;
 }
 
 }  // namespace pentafold

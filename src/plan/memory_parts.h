@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "base/byte_arena.h"
 #include "plan/memory.h"
 
 namespace pentafold {
@@ -25,17 +26,14 @@ constexpr std::int64_t capped_product(std::initializer_list<std::int64_t> factor
   }
   return product;
 }
+// What `count` things of `size` bytes take when they are cut from an arena.
+constexpr std::int64_t cut_bytes(std::int64_t count, std::int64_t size) {
+  return arena_bytes(capped_product({count, size}));
+}
 constexpr std::int64_t capped_sum(std::initializer_list<std::int64_t> terms) {
   std::int64_t sum = 0;
   for (const std::int64_t term : terms) sum = std::min(sum + term, kTooMany);
   return sum;
 }
-
-// Of both phases: registers keep the largest size they ever had.
-std::int64_t register_bytes(const LoweringContext& context, const RankProgram& program,
-                            std::int64_t blocks_per_group);
-// The largest step's passing buffers, and what lives between steps.
-std::int64_t buffer_bytes(const LoweringContext& context, const RankProgram& program,
-                          std::int64_t blocks_per_group);
 
 }  // namespace pentafold

@@ -116,7 +116,37 @@ Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Ran
       PF_TRY(check_copies(plan, stage, layer, expert, copies));
     }
   }
+  const auto ranks = static_cast<std::size_t>(placement.ranks_);
+  placement.reach_.resize(static_cast<std::size_t>(layers.size()) * ranks);
+  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
+    if (!model.layers[static_cast<std::size_t>(layer)].moe) continue;
+    const auto first = static_cast<std::size_t>(layer - layers.begin) * ranks;
+    placement.find_reach(layer, std::span(placement.reach_).subspan(first, ranks));
+  }
   return placement;
+}
+
+void Placement::find_reach(std::int64_t layer, std::span<Reach> by_rank) const {
+  std::vector<std::int64_t> served(by_rank.size(), 0);  // experts, of the rank to the sender
+  for (std::int64_t home = 0; home < ranks_; ++home) {
+    std::fill(served.begin(), served.end(), 0);
+    for (std::int64_t expert = 0; expert < experts_; ++expert) {
+      for (const std::int32_t rank : serving_copy(layer, expert, home).ranks) {
+        ++served[static_cast<std::size_t>(rank)];
+      }
+    }
+    for (std::size_t rank = 0; rank < by_rank.size(); ++rank) {
+      if (served[rank] == 0) continue;
+      ++by_rank[static_cast<std::size_t>(home)].receivers;
+      ++by_rank[rank].senders;
+      by_rank[rank].experts = std::max(by_rank[rank].experts, served[rank]);
+    }
+  }
+}
+
+const Placement::Reach& Placement::reach(std::int64_t layer, std::int64_t index) const {
+  CHECK(layers_.contains(layer) && index >= 0 && index < ranks_);
+  return reach_[static_cast<std::size_t>((layer - layers_.begin) * ranks_ + index)];
 }
 
 const std::vector<ExpertCopy>& Placement::copies(std::int64_t layer, std::int64_t expert) const {

@@ -2,7 +2,7 @@
 //
 // Generators fill it (blocked, spread) or the plan lists it (explicit). The same table serves
 // dispatch, memory, failover and export, so they cannot disagree. Ranks are indices in the stage.
-// Cost: O(layers x experts x copies). Held by plan/placement_test.cc.
+// Cost: O(layers x experts x (copies + ranks)). Held by plan/placement_test.cc.
 #pragma once
 
 #include <cstdint>
@@ -42,11 +42,22 @@ class Placement {
   };
   std::vector<Held> held_by(std::int64_t layer, std::int64_t index) const;
 
+  // Bounds on what dispatch brings together, all experts being wanted equally.
+  struct Reach {
+    std::int64_t receivers = 0;  // ranks that serve some expert to this one
+    std::int64_t senders = 0;    // ranks that this one serves some expert to
+    std::int64_t experts = 0;    // most experts that it serves to one of them
+  };
+  const Reach& reach(std::int64_t layer, std::int64_t index) const;
+
  private:
+  void find_reach(std::int64_t layer, std::span<Reach> by_rank) const;
+
   Range layers_;
   std::int64_t experts_ = 0;
   std::int64_t ranks_ = 0;
   std::vector<std::vector<ExpertCopy>> table_;  // (layers * experts)
+  std::vector<Reach> reach_;                    // (layers * ranks)
 };
 
 }  // namespace pentafold

@@ -49,6 +49,39 @@ void for_every_fold(const ModelSpec& model, const Visit& visit) {
   }
 }
 
+// Reach bounds what any choice of experts brings together: counted again, home by home.
+TEST(Placement, ReachIsWhoServesWhom) {
+  const ModelSpec model = testing::tiny_qwen2_moe();
+  for_every_fold(model, [&](const StagePlan& stage) {
+    const Placement placement = built(stage, {0, 4}, model);
+    for (std::int64_t layer = 0; layer < 4; ++layer) {
+      if (!model.layers[static_cast<std::size_t>(layer)].moe) continue;
+      std::map<std::int64_t, std::set<std::int64_t>> senders;
+      std::map<std::int64_t, std::set<std::int64_t>> receivers;
+      std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> served;
+      for (std::int64_t expert = 0; expert < model.experts; ++expert) {
+        for (std::int64_t home = 0; home < stage.ranks(); ++home) {
+          for (const std::int32_t rank : placement.serving_copy(layer, expert, home).ranks) {
+            senders[rank].insert(home);
+            receivers[home].insert(rank);
+            ++served[{rank, home}];
+          }
+        }
+      }
+      for (std::int64_t rank = 0; rank < stage.ranks(); ++rank) {
+        const Placement::Reach& reach = placement.reach(layer, rank);
+        EXPECT_EQ(reach.senders, std::ssize(senders[rank]));
+        EXPECT_EQ(reach.receivers, std::ssize(receivers[rank]));
+        std::int64_t most = 0;
+        for (std::int64_t home = 0; home < stage.ranks(); ++home) {
+          most = std::max(most, served[{rank, home}]);
+        }
+        EXPECT_EQ(reach.experts, most);
+      }
+    }
+  });
+}
+
 TEST(Placement, EveryExpertHasEtpShardsOnDistinctRanksInEveryRepeat) {
   const ModelSpec model = testing::tiny_qwen2_moe();
   for_every_fold(model, [&](const StagePlan& stage) {

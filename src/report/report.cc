@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
@@ -50,6 +51,19 @@ std::string format_routing(const RoutingStats& routing) {
   return out;
 }
 
+std::string format_memory(const MemoryReport& memory) {
+  const auto bytes = [](std::int64_t n) { return format_bytes(static_cast<double>(n)); };
+  return fmt::format(
+      "memory: {} on the fullest rank, {} predicted ({:.2f} x); {} over all ranks as devices, {} "
+      "in "
+      "this process; working memory {}, {} of it used\n",
+      bytes(memory.peak), bytes(memory.predicted_peak),
+      static_cast<double>(memory.predicted_peak) /
+          static_cast<double>(std::max<std::int64_t>(memory.peak, 1)),
+      bytes(memory.peak_of_all), bytes(memory.process), bytes(memory.working),
+      bytes(memory.working_used));
+}
+
 std::string format_collectives(const std::map<std::string, CollectiveReport>& collectives) {
   std::string out = "  collective         calls      bytes between ranks\n";
   for (const auto& [name, c] : collectives) {
@@ -79,7 +93,10 @@ std::string format_report(const Report& report, bool details) {
                        routing.max_over_mean, routing.cv, 100 * routing.overflow_rate);
   }
   out += fmt::format("{} moved between ranks\n", format_bytes(static_cast<double>(moved)));
-  if (details) out += format_routing(report.routing) + format_collectives(report.collectives);
+  if (details) {
+    out += format_memory(report.memory) + format_routing(report.routing) +
+           format_collectives(report.collectives);
+  }
   return out;
 }
 
@@ -110,6 +127,12 @@ std::string report_json(const Report& report) {
   for (const auto& [name, c] : report.collectives) {
     out["collectives"][name] = {{"calls", c.calls}, {"bytes", c.bytes}};
   }
+  out["memory"] = {{"predicted_peak_bytes", report.memory.predicted_peak},
+                   {"peak_bytes", report.memory.peak},
+                   {"peak_bytes_of_all_ranks", report.memory.peak_of_all},
+                   {"process_bytes", report.memory.process},
+                   {"working_bytes", report.memory.working},
+                   {"working_bytes_used", report.memory.working_used}};
   out["routing"] = nlohmann::json::array();
   for (std::size_t i = 0; i < report.routing.layers.size(); ++i) {
     const LayerRouting& layer = report.routing.layers[i];

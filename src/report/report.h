@@ -31,6 +31,17 @@ struct CollectiveReport {
   std::int64_t bytes = 0;  // sent from one rank to another
 };
 
+// Bytes of weights, KV, registers and buffers. Of one rank: as a device of its own would hold them,
+// with its own copy of slices that thread ranks share. Of the process: shared slices once.
+struct MemoryReport {
+  std::int64_t predicted_peak = 0;  // of the rank that needs most, counted before the run
+  std::int64_t peak = 0;            // of the rank that held most, counted as it was allocated
+  std::int64_t peak_of_all = 0;     // sum over ranks
+  std::int64_t process = 0;
+  std::int64_t working = 0;       // registers and buffers that the largest rank reserved
+  std::int64_t working_used = 0;  // the most that a rank's steps touched of them
+};
+
 struct Report {
   std::string plan;
   std::int64_t ranks = 0;
@@ -42,6 +53,7 @@ struct Report {
   std::vector<RequestReport> requests;  // ascending id
   std::map<std::string, CollectiveReport> collectives;
   RoutingStats routing;
+  MemoryReport memory;
   std::uint64_t logits_hash = 0;  // over all (request, position) rows that were computed
   std::int64_t logit_rows = 0;
 

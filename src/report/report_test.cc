@@ -132,6 +132,7 @@ Report some_report() {
   report.collectives["dispatch"] = {11, 100};
   report.routing.resize(2, 4);
   report.routing.layers[1] = even_routing(4, 2, 5);
+  report.memory = {1020, 1000, 1900, 1500, 300, 290};
   report.logits_hash = 0xFEEDULL;
   report.logit_rows = 12;
   return report;
@@ -168,6 +169,9 @@ TEST(Report, JsonSaysWhatTheReportHolds) {
   ASSERT_EQ(json["routing"].size(), 1U);  // the layer that saw tokens
   EXPECT_EQ(json["routing"][0]["layer"], 1);
   EXPECT_NEAR(json["routing"][0]["balance_loss"].get<double>(), 1.0, 1e-9);
+  EXPECT_EQ(json["memory"]["predicted_peak_bytes"], 1020);
+  EXPECT_EQ(json["memory"]["peak_bytes"], 1000);
+  EXPECT_EQ(json["memory"]["process_bytes"], 1500);
   EXPECT_TRUE(Json::parse(report_json({})).is_object());
 }
 

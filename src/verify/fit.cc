@@ -62,10 +62,11 @@ void judge_kv_blocks(const Plan& plan, Findings& findings) {
 
 void check_fit(const Judged& judged, Verdict& verdict, Findings& findings) {
   verdict.kv_blocks = planned_kv_blocks(judged.context.plan);
+  const RunBounds run = planned_bounds(judged.context.plan, verdict.kv_blocks);
   std::vector<MemoryUse> uses;
   uses.reserve(judged.programs.size());
   for (const RankProgram& program : judged.programs) {
-    uses.push_back(memory_use(judged.context, program, verdict.kv_blocks));
+    uses.push_back(memory_use(judged.context, program, run));
   }
   verdict.least_memory = verdict.most_memory = uses.front();
   verdict.least_total = verdict.most_total = uses.front().total();

@@ -170,7 +170,7 @@ std::string memory_table(const Verdict& verdict) {
   }
   text += memory_line("registers", least.registers, most.registers);
   text += memory_line("buffers", least.buffers, most.buffers);
-  return text + memory_line("total", verdict.least_total, verdict.most_total);
+  return text + memory_line("peak", verdict.least_total, verdict.most_total);
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 // Memory counts: weights and KV are what execution stores, to the byte; rows are never more than
-// the bound, whatever the scheduler makes of the requests.
+// the bound, whatever the scheduler makes of the requests. What runs really hold: see
+// memory_peak_test.cc.
 #include "plan/memory.h"
 
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
 
 #include "base/random.h"
 #include "execute/kv_cache.h"
@@ -83,10 +87,11 @@ TEST(Memory, KvPoolIsTheCaches) {
   const auto context = LoweringContext::make(plan, model);
   ASSERT_TRUE(context.ok());
   const std::int64_t blocks = 7;
+  const RunBounds run = planned_bounds(plan, blocks);
   // 4 scheduling groups: the first stage keeps two of them on each dp group, half the KV heads.
-  EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(0)), blocks),
+  EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(0)), run),
             (KvShape{1, 2 * blocks, model.kv_heads / 2, model.head_dim}).bytes());
-  EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(4)), blocks),
+  EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(4)), run),
             (KvShape{3, blocks, model.kv_heads, model.head_dim}).bytes());
   EXPECT_EQ(kKvTokensPerBlock, kKvBlockTokens);
 }
@@ -127,17 +132,28 @@ TEST(Memory, RowsStayWithinTheirBounds) {
     Scheduler scheduler(scheduler_limits(plan, blocks));
     std::vector<std::int64_t> lengths;
     for (int i = 0; i < 9; ++i) lengths.push_back(pick(40));
+    RunBounds run = planned_bounds(plan, blocks);
+    if (seed % 2 == 0) {  // the requests are known
+      run.requests = std::ssize(lengths);
+      run.longest_prompt = *std::max_element(lengths.begin(), lengths.end());
+      run.prompt_tokens = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0});
+    }
     for (Request& request : make_requests(model, lengths, pick(5))) {
       ASSERT_TRUE(scheduler.add(std::move(request)).ok());
     }
     while (!scheduler.done()) {
       const StepBatch batch = scheduler.next();
       const StagePlan& stage = plan.stages[0];
-      const RowBounds bounds = row_bounds(plan, stage, batch.phase, blocks);
+      const RowBounds bounds = row_bounds(run, stage, batch.phase);
       for (const RankProgram& program : lower_all(*context)) {
         std::int64_t of_step = 0;
+        std::int64_t local_of_step = 0;
         for (const Range& segments : batch.microbatches) {
-          const RowTable rows = make_rows(batch, segments, stage, program.of(batch.phase), blocks);
+          RowTable rows;
+          fill_rows({batch, segments}, stage, program.of(batch.phase).coord, blocks, rows);
+          EXPECT_LE(std::ssize(rows.first_blocks), bounds.requests) << "seed " << seed;
+          EXPECT_LE(std::ssize(rows.block_ids), bounds.blocks) << "seed " << seed;
+          local_of_step += rows.rows(RowSet::Local);
           for (const RowSet set : {RowSet::Local, RowSet::Group, RowSet::Slice}) {
             EXPECT_LE(rows.rows(set), bounds.of(set)) << to_string(set) << " seed " << seed;
           }
@@ -145,6 +161,7 @@ TEST(Memory, RowsStayWithinTheirBounds) {
           of_step += rows.rows(RowSet::Group);
         }
         EXPECT_LE(of_step, bounds.step_group) << "seed " << seed;
+        EXPECT_LE(local_of_step, bounds.step_local) << "seed " << seed;
       }
       for (const Segment& segment : batch.segments) {
         if (segment.samples) scheduler.accept(segment.request, 0);
@@ -161,7 +178,8 @@ TEST(Memory, MoreRowsNeverNeedLess) {
   for (const std::int64_t chunk : {1, 16, 512}) {
     plan.prefill_chunk = chunk;
     const auto context = LoweringContext::make(plan, model);
-    const MemoryUse use = memory_use(*context, lower_rank(*context, Rank(0)), 0);
+    const MemoryUse use =
+        memory_use(*context, lower_rank(*context, Rank(0)), planned_bounds(plan, 0));
     EXPECT_GT(use.registers, before.registers);
     EXPECT_GT(use.buffers, before.buffers);
     before = use;
@@ -181,7 +199,8 @@ TEST(Memory, HugeCountsSaturate) {
   plan.capacity_factor = 1.0;
   const auto context = LoweringContext::make(plan, model);
   ASSERT_TRUE(context.ok());
-  const MemoryUse use = memory_use(*context, lower_rank(*context, Rank(0)), plan.kv_blocks);
+  const MemoryUse use =
+      memory_use(*context, lower_rank(*context, Rank(0)), planned_bounds(plan, plan.kv_blocks));
   EXPECT_GT(use.registers, std::int64_t{1} << 59);
   EXPECT_GT(use.total(), use.registers);
 }

@@ -1,0 +1,179 @@
+// The predicted peak against what ranks really hold: never below, at most 2 % and 4 KiB above what
+// a run that reaches its bounds writes, and nothing large is allocated that was not counted.
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+
+#include "base/random.h"
+#include "plan/memory.h"
+#include "support/run_plan.h"
+#include "support/tiny_models.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define PENTAFOLD_OTHER_ALLOCATOR 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define PENTAFOLD_OTHER_ALLOCATOR 1
+#endif
+#endif
+
+namespace pentafold::testing {
+namespace {
+
+// Row tables, views and roundings of a rank whose requests did not all run at once.
+constexpr std::int64_t kSlack = 4096;
+
+// Passes everything on; makes every token want the same experts, those of the stage's first rank.
+// Calls `on_call` in the middle of steps.
+class SkewedDevice : public Device {
+ public:
+  SkewedDevice(
+      std::unique_ptr<Device> inner, std::int64_t experts, std::function<void()> on_call = [] {})
+      : inner_(std::move(inner)), experts_(experts), on_call_(std::move(on_call)) {}
+
+  const char* name() const override { return inner_->name(); }
+  WeightMatrix pack(std::span<const std::byte> bytes, std::int64_t n, std::int64_t k,
+                    DType dtype) const override {
+    return inner_->pack(bytes, n, k, dtype);
+  }
+  void gemm(const GemmArgs& a) const override {
+    inner_->gemm(a);
+    on_call_();
+    if (a.w->n != experts_) return;  // a router, unless a matrix happens to be as short
+    for (std::int64_t r = 0; r < a.rows; ++r) {
+      for (std::int64_t e = 0; e < a.n.size(); ++e) a.y.row(r)[e] = static_cast<float>(-e);
+    }
+  }
+  void leaf_gemm(const LeafGemmArgs& a) const override {
+    inner_->leaf_gemm(a);
+    on_call_();
+  }
+  void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
+    inner_->sum_squares(rows, width, x, sum);
+  }
+  void normalise(std::int64_t rows, std::int64_t width, ConstRows x, const float* sum,
+                 float denominator, float eps, const float* weight, Rows y) const override {
+    inner_->normalise(rows, width, x, sum, denominator, eps, weight, y);
+  }
+  void rope(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+            std::span<const std::int64_t> positions, const float* table, Rows x) const override {
+    inner_->rope(rows, heads, head_dim, positions, table, x);
+  }
+  void kv_append(const KvAppendArgs& a) const override { inner_->kv_append(a); }
+  void attention(const AttentionArgs& a) const override { inner_->attention(a); }
+  void silu_mul(std::int64_t rows, std::int64_t width, ConstRows gate, ConstRows up,
+                Rows y) const override {
+    inner_->silu_mul(rows, width, gate, up, y);
+  }
+  void add(std::int64_t rows, std::int64_t width, ConstRows x, Rows y) const override {
+    inner_->add(rows, width, x, y);
+    on_call_();
+  }
+  void scaled_add(std::int64_t rows, std::int64_t width, const float* scale, ConstRows x,
+                  Rows y) const override {
+    inner_->scaled_add(rows, width, scale, x, y);
+  }
+
+ private:
+  std::unique_ptr<Device> inner_;
+  std::int64_t experts_;
+  std::function<void()> on_call_;
+};
+
+struct Case {
+  Degrees degrees;
+  std::int64_t max_batch = 8;
+  std::int64_t prefill_chunk = 512;
+  std::int64_t microbatches = 1;
+};
+
+// As many equal requests as the batch takes, so that their steps are the largest planned.
+MemoryReport run_at_its_bounds(const ModelSpec& model, const Case& c) {
+  Plan plan = make_plan(c.degrees, model);
+  plan.microbatches = c.microbatches;
+  EngineHooks hooks;
+  hooks.wrap_device = [&](std::unique_ptr<Device> inner) {
+    return std::make_unique<SkewedDevice>(std::move(inner), model.experts);
+  };
+  PlanRunner runner(plan, model, "cpu", hooks);
+  Scenario scenario;
+  scenario.prompt_lengths.assign(static_cast<std::size_t>(c.max_batch), 17);
+  scenario.max_batch = c.max_batch;
+  scenario.prefill_chunk = c.prefill_chunk;
+  scenario.max_tokens = 2;
+  runner.run(scenario);
+  return runner.last_report.memory;
+}
+
+TEST(MemoryPeak, PredictedIsHeldAndReached) {
+  for (const ModelSpec& model : tiny_models()) {
+    const std::vector<Degrees> all = legal_degrees(model, 8, PlacementStyle::Blocked);
+    // A stride that is prime to most counts: all kinds of degrees in a short time.
+    for (std::size_t i = 0; i < all.size(); i += std::max<std::size_t>(1, all.size() / 12)) {
+      const Degrees& d = all[i];
+      const std::uint64_t draw = mix64(i);
+      Case c{d};
+      c.max_batch = draw % 2 == 0 ? 4 : 8;
+      c.prefill_chunk = draw % 3 == 0 ? 5 : 512;
+      c.microbatches = d.pp > 1 && draw % 5 == 0 ? 2 : 1;
+      const MemoryReport memory = run_at_its_bounds(model, c);
+      const std::string where = model.name + " " + to_string(d);
+      EXPECT_GE(memory.predicted_peak, memory.peak) << where;
+      EXPECT_LE(static_cast<double>(memory.predicted_peak), 1.02 * static_cast<double>(memory.peak))
+          << where;
+      // Weights and KV would hide a loose count of the rest: that must be used up by itself.
+      EXPECT_GE(memory.working, memory.working_used) << where;
+      EXPECT_LE(static_cast<double>(memory.working),
+                1.02 * static_cast<double>(memory.working_used) + kSlack)
+          << where;
+    }
+  }
+}
+
+#if !defined(PENTAFOLD_OTHER_ALLOCATOR)
+
+// Bytes in use, as the C library counts them, over all of its arenas.
+std::int64_t bytes_in_use() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
+}
+
+// What steps allocate beside the counted memory (programs, batches, threads, tree plans) is small
+// and does not grow with rows.
+TEST(MemoryPeak, TheCLibraryCountsTheSame) {
+  constexpr std::int64_t kControl = 256 * 1024;
+  const ModelSpec model = tiny_mixtral();
+  for (const Degrees& degrees :
+       {Degrees{1, 1, 1, 1, 1, 1}, Degrees{1, 1, 1, 2, 2, 1}, Degrees{2, 1, 2, 1, 2, 1}}) {
+    Plan plan = make_plan(degrees, model);
+    std::atomic<std::int64_t> most{0};
+    EngineHooks hooks;
+    hooks.wrap_device = [&](std::unique_ptr<Device> inner) {
+      return std::make_unique<SkewedDevice>(std::move(inner), model.experts, [&] {
+        const std::int64_t now = bytes_in_use();
+        std::int64_t before = most.load();
+        while (before < now && !most.compare_exchange_weak(before, now)) {
+        }
+      });
+    };
+    const std::int64_t idle = bytes_in_use();
+    PlanRunner runner(plan, model, "cpu", hooks);
+    Scenario scenario;
+    scenario.prompt_lengths.assign(16, 120);
+    scenario.max_batch = 16;
+    runner.run(scenario);
+    const MemoryReport& memory = runner.last_report.memory;
+    const std::int64_t measured = most.load() - idle;
+    EXPECT_GE(measured, memory.process) << to_string(degrees);
+    EXPECT_LE(measured, memory.process + kControl * plan.world()) << to_string(degrees);
+    EXPECT_GT(memory.working, 8 * kControl) << "what escapes would not be seen";
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace pentafold::testing
