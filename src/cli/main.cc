@@ -1,5 +1,6 @@
 // The command line: what can be asked for, in one place. CLI11 is slow to compile, so only here.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +14,7 @@
 
 #include "base/nearest.h"
 #include "base/quote.h"
+#include "cli/planning_options.h"
 #include "cli/verbs.h"
 
 namespace {
@@ -130,13 +132,13 @@ void add_inspect(CLI::App& app, pentafold::InspectOptions& o) {
 
 // Where CLI11 sees no verb, it does not say which word it could not read as one.
 std::string verb_problem(const std::string& word) {
-  constexpr std::array<std::string_view, 4> kVerbs = {"run", "verify", "program", "inspect"};
-  if (word.empty() || word.starts_with('-')) {
-    return "say what to do: run, verify, program or inspect";
-  }
+  constexpr std::array<std::string_view, 8> kVerbs = {"plan",    "verify", "run",    "program",
+                                                      "inspect", "audit",  "models", "clusters"};
+  const std::string known = fmt::format("{}", fmt::join(kVerbs, ", "));
+  if (word.empty() || word.starts_with('-')) return fmt::format("say what to do: {}", known);
   const std::string meant = pentafold::nearest(word, kVerbs);
   return fmt::format("unknown verb {}; {}", pentafold::quote_text(word),
-                     meant.empty() ? "known are run, verify, program, inspect"
+                     meant.empty() ? fmt::format("known are {}", known)
                                    : fmt::format("did you mean \"{}\"", meant));
 }
 
@@ -159,11 +161,14 @@ int after_flush(int code) {
 
 int run_command_line(int argc, char** argv) {
   CLI::App app{
-      "Pentafold: run a Mixture-of-Experts model under any fold of expert, tensor, pipeline,\n"
-      "sequence and data parallelism, with the same bits under every plan.",
+      "Pentafold: plan, verify and run a Mixture-of-Experts model under any fold of expert, "
+      "tensor,\n"
+      "pipeline, sequence and data parallelism, with the same bits under every plan.",
       "pentafold"};
   app.footer(
       "Start here:\n"
+      "  pentafold plan --model qwen3-30b-a3b --gpu h200-sxm --gpus 32 --isl 4000 --osl 1000 \\\n"
+      "      --target ttft=1s,tpot=20ms                    the best plan, or why there is none\n"
       "  pentafold inspect models/tiny-moe                 what is this model\n"
       "  pentafold verify --plan tp=2,ep=4 --model models/tiny-moe\n"
       "  pentafold run --plan tp=2,ep=4 --model models/tiny-moe --prompt \"It is a truth\" \\\n"
@@ -181,11 +186,14 @@ int run_command_line(int argc, char** argv) {
   add_verify(app, verify);
   add_program(app, program);
   add_inspect(app, inspect);
+  pentafold::PlanningOptions planning;
+  add_planning_verbs(app, planning);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return report_parse_error(app, error, argc > 1 ? argv[1] : "");
   }
+  if (const auto code = run_planning_verb(app, planning)) return after_flush(*code);
   if (app.got_subcommand("run")) return after_flush(run_verb(run));
   if (app.got_subcommand("verify")) return after_flush(verify_verb(verify));
   if (app.got_subcommand("program")) return after_flush(program_verb(program));

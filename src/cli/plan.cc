@@ -7,7 +7,6 @@
 #include <fstream>
 
 #include "cli/verbs.h"
-#include "planner/plan_report.h"
 
 namespace pentafold {
 namespace {
@@ -31,21 +30,6 @@ int answer(const PlanVerbOptions& options, const PlanRequest& request, const Sea
         return report_error(written.error());
       }
       std::fprintf(stderr, "wrote %s\n", file.path.c_str());
-    }
-  }
-  if (!options.report.empty() || !options.explain_number.empty()) {
-    const PlanReport report = plan_report(request.problem, result);
-    if (!options.report.empty()) {
-      if (const Status written = write_file({options.report, report.markdown}); !written.ok()) {
-        return report_error(written.error());
-      }
-      std::fprintf(stderr, "wrote %s\n", options.report.c_str());
-    }
-    if (!options.explain_number.empty()) {
-      const auto text = explain_number(report.figures, options.explain_number);
-      if (!text.ok()) return report_error(text.error());
-      fmt::print("{}", *text);
-      return found ? 0 : 1;
     }
   }
   if (options.json) {

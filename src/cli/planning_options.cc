@@ -32,9 +32,10 @@ void add_plan(CLI::App& app, PlanVerbOptions& o) {
                    "prefill_tokens_per_s_per_gpu=,tokens_per_s=,dollars_per_mtok=,"
                    "memory_fraction=0.9, and one of gpus=min, cost=min, ttft=min, tpot=min")
       ->type_name("TARGETS");
-  verb->add_option("--precision", o.precision,
-                   "stored, any, or a weight format (fp8, int8, int4, nvfp4, mxfp4, bf16); default: "
-                   "stored, and the next narrower one to compare");
+  verb->add_option(
+      "--precision", o.precision,
+      "stored, any, or a weight format (fp8, int8, int4, nvfp4, mxfp4, bf16); default: "
+      "stored, and the next narrower one to compare");
   verb->add_option("--kv", o.kv, "format of the KV cache (default: as stored)");
   verb->add_option("--mode", o.mode,
                    "any (default), aggregated, or disaggregated: prefill and decode on workers of "
@@ -63,8 +64,6 @@ void add_plan(CLI::App& app, PlanVerbOptions& o) {
       "      --target ttft=20ms,tpot=1ms      # says why not, and what would do\n"
       "Exit codes: 0 a plan, 1 there is none, 2 bad input.");
 }
-
-void add_explain(CLI::App& app, ExplainOptions& o);
 
 void add_audit(CLI::App& app, AuditOptions& o) {
   CLI::App* verb =

@@ -2,9 +2,10 @@
 // that run (main.cc), for no reason but the length of the files.
 #pragma once
 
+#include <optional>
+
 #include "cli/audit.h"
 #include "cli/clusters.h"
-#include "cli/explain.h"
 #include "cli/models.h"
 #include "cli/plan.h"
 
@@ -16,7 +17,6 @@ namespace pentafold {
 
 struct PlanningOptions {
   PlanVerbOptions plan;
-  ExplainOptions explain;
   AuditOptions audit;
   ModelsOptions models;
   ClustersOptions clusters;

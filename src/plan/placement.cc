@@ -119,7 +119,7 @@ Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Ran
   const auto ranks = static_cast<std::size_t>(placement.ranks_);
   placement.reach_.resize(static_cast<std::size_t>(layers.size()) * ranks);
   for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
-    if (!model.layers[static_cast<std::size_t>(layer)].moe) continue;
+    if (experts_by_layer[static_cast<std::size_t>(layer)] == 0) continue;
     const auto first = static_cast<std::size_t>(layer - layers.begin) * ranks;
     placement.find_reach(layer, std::span(placement.reach_).subspan(first, ranks));
   }
@@ -131,6 +131,7 @@ void Placement::find_reach(std::int64_t layer, std::span<Reach> by_rank) const {
   for (std::int64_t home = 0; home < ranks_; ++home) {
     std::fill(served.begin(), served.end(), 0);
     for (std::int64_t expert = 0; expert < experts_; ++expert) {
+      if (copies(layer, expert).empty()) continue;  // a layer with fewer experts than others
       for (const std::int32_t rank : serving_copy(layer, expert, home).ranks) {
         ++served[static_cast<std::size_t>(rank)];
       }
