@@ -81,6 +81,10 @@ json why_json(const WhyNot& why) {
                                    {"sentence", sentence(c)}});
   }
   if (why.nearest) out["nearest"] = miss_json(*why.nearest, why.nearest_worker);
+  for (const FewestGpus& fewest : why.fewest) {
+    out["fewest_gpus"][to_string(fewest.precision)] =
+        fewest.gpus ? json(*fewest.gpus) : json(nullptr);
+  }
   for (const Relaxation& r : why.relaxations) {
     json entry = {{"change", r.change}, {"option", r.option}, {"note", r.note}};
     entry["found"] = deployment_json(r.problem, r.found);

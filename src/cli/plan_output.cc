@@ -218,6 +218,12 @@ std::string format_not_found(const PlanRequest& request, const SearchResult& res
                         performance(relaxation.problem, relaxation.found.score),
                         relaxation.note.empty() ? "" : fmt::format("; {}", relaxation.note));
   }
+  if (!why.fewest.empty()) text += "\nfewest GPUs, by the precision of the weights:\n";
+  for (const FewestGpus& fewest : why.fewest) {
+    text += fmt::format("  {:<26} {}\n", to_string(fewest.precision),
+                        fewest.gpus ? fmt::format("{}", *fewest.gpus)
+                                    : fmt::format("not with {}", request.problem.max_gpus));
+  }
   return text + others(request.problem, result) + other_precisions(request.problem, result);
 }
 

@@ -122,15 +122,12 @@ class Relaxer {
 
   void more_gpus() {
     if (problem_.cluster.gpus == 0) return;
+    const auto fewest = fewest_gpus(problem_, options_);
+    if (!fewest || *fewest <= problem_.cluster.gpus) return;
     Problem changed = problem_;
-    changed.cluster.gpus = 0;
-    changed.targets.objective = Objective::Gpus;
-    const auto fewest = find(changed);
-    if (!fewest || fewest->score.gpus <= problem_.cluster.gpus) return;
-    changed.cluster.gpus = fewest->score.gpus;
-    changed.targets.objective = problem_.targets.objective;
-    offer(changed, fmt::format("{} GPUs instead of {}", fewest->score.gpus, problem_.cluster.gpus),
-          fmt::format("--gpus {}", fewest->score.gpus),
+    changed.cluster.gpus = *fewest;
+    offer(changed, fmt::format("{} GPUs instead of {}", *fewest, problem_.cluster.gpus),
+          fmt::format("--gpus {}", *fewest),
           "more GPUs serve more requests; the throughput of one GPU does not grow with them");
   }
 
@@ -147,11 +144,9 @@ class Relaxer {
       if (fewer == stored) continue;
       Problem changed = problem_;
       changed.precisions = {fewer};
-      if (!offer(changed, fmt::format("weights in {}", to_string(format)),
-                 fmt::format("--precision {}", to_string(format)),
-                 "changes the model's outputs: measure its quality")) {
-        continue;
-      }
+      offer(changed, fmt::format("weights in {}", to_string(format)),
+            fmt::format("--precision {}", to_string(format)),
+            "changes the model's outputs: measure its quality");
     }
   }
 
@@ -210,6 +205,25 @@ class Relaxer {
 
 }  // namespace
 
+std::optional<std::int64_t> fewest_gpus(const Problem& problem, const SearchOptions& options) {
+  Problem changed = problem;
+  changed.cluster.gpus = 0;
+  changed.targets.objective = Objective::Gpus;
+  const std::int64_t most = problem.max_gpus;
+  // What no fleet can do need not be searched for; else small fleets, which are quick, come first.
+  changed.max_gpus = most;
+  for (const Certificate& certificate : certificates(changed)) {
+    if (certificate.proves()) return std::nullopt;
+  }
+  for (std::int64_t cap = std::min<std::int64_t>(16, most);; cap = std::min(2 * cap, most)) {
+    changed.max_gpus = cap;
+    if (const auto found = search(changed, {options.threads, false}).winner) {
+      return found->score.gpus;
+    }
+    if (cap == most) return std::nullopt;
+  }
+}
+
 WhyNot why_not(const Problem& problem, const SearchResult& result, const SearchOptions& options) {
   WhyNot out;
   out.certificates = certificates(problem);
@@ -220,6 +234,16 @@ WhyNot why_not(const Problem& problem, const SearchResult& result, const SearchO
     }
   }
   out.relaxations = Relaxer(problem, options).run();
+  if (!out.nearest || out.nearest->limit != Limit::Memory) return out;
+  for (const NumberFormat format : {NumberFormat::BF16, NumberFormat::FP8, NumberFormat::INT8,
+                                    NumberFormat::NVFP4, NumberFormat::INT4}) {
+    Problem changed = problem;
+    Precision& precision = changed.precisions.front();
+    precision.experts = format;
+    precision.linear = format;
+    changed.precisions.resize(1);
+    out.fewest.push_back({precision, fewest_gpus(changed, options)});
+  }
   return out;
 }
 

@@ -45,11 +45,20 @@ struct Relaxation {
   Deployment found;
 };
 
+// The least number of GPUs, up to max_gpus, with which the targets can be met.
+std::optional<std::int64_t> fewest_gpus(const Problem& problem, const SearchOptions& options);
+
+struct FewestGpus {
+  Precision precision;
+  std::optional<std::int64_t> gpus;  // none: not with any number up to max_gpus
+};
+
 struct WhyNot {
   std::vector<Certificate> certificates;
   std::optional<Miss> nearest;  // the candidate that came nearest
   Worker nearest_worker;
   std::vector<Relaxation> relaxations;
+  std::vector<FewestGpus> fewest;  // by precision; when memory is what is missing
 };
 // For a search without a winner.
 WhyNot why_not(const Problem& problem, const SearchResult& result, const SearchOptions& options);
