@@ -11,11 +11,16 @@
 namespace pentafold {
 namespace {
 
+constexpr std::array kRoles = {Role::Both, Role::Prefill, Role::Decode};
+
+bool wanted(const Problem& problem, Role role) {
+  return role == Role::Both ? problem.aggregated : problem.disaggregated;
+}
+
 struct Task {
   Precision precision;
   std::size_t precision_index = 0;
   std::int64_t ranks = 0;
-  Role role = Role::Both;
   std::unique_ptr<StageSearch> search;
 };
 
@@ -27,7 +32,9 @@ void run_tasks(const Problem& problem, const StepCost& costs, bool pareto, int t
       Task& task = tasks[i];
       task.search = std::make_unique<StageSearch>(problem, costs, task.precision, task.ranks,
                                                   pareto && task.precision_index == 0);
-      task.search->run(task.role);
+      for (const Role role : kRoles) {
+        if (wanted(problem, role)) task.search->run(role);
+      }
     }
   };
   std::vector<std::thread> others;
@@ -179,10 +186,7 @@ std::vector<Task> make_tasks(const Problem& problem) {
   std::vector<Task> tasks;
   for (std::size_t p = 0; p < problem.precisions.size(); ++p) {
     for (const std::int64_t ranks : stage_sizes(problem)) {
-      for (const Role role : {Role::Both, Role::Prefill, Role::Decode}) {
-        const bool wanted = role == Role::Both ? problem.aggregated : problem.disaggregated;
-        if (wanted) tasks.push_back({problem.precisions[p], p, ranks, role, nullptr});
-      }
+      tasks.push_back({problem.precisions[p], p, ranks, nullptr});
     }
   }
   return tasks;
@@ -195,6 +199,42 @@ bool better_deployment(const Problem& problem, const std::optional<Deployment>& 
   const double better = compare(problem, a->score, b->score);
   // One pool is simpler than two.
   return better > 0 || (better == 0 && a->pools.size() < b->pools.size());
+}
+
+// What the tasks of one precision found, put together in their order.
+struct Merged {
+  std::map<unsigned, StrategyFamily> families;
+  StrategyFamily two_pools;  // the nearest misses of workers with one role
+  SizeTable prefill;
+  SizeTable decode;
+};
+
+Merged merge(const Problem& problem, const std::vector<Task>& tasks, std::size_t precision) {
+  Merged merged;
+  for (const Task& task : tasks) {
+    if (task.precision_index != precision) continue;
+    for (const auto& [kinds, family] : task.search->families(Role::Both)) {
+      StrategyFamily& into = merged.families[kinds];
+      into.kinds = kinds;
+      merge_family(problem, family, into);
+    }
+    for (const Role role : {Role::Prefill, Role::Decode}) {
+      merge_sizes(problem, role, task.search->sizes(role),
+                  role == Role::Prefill ? merged.prefill : merged.decode);
+      for (const auto& [kinds, family] : task.search->families(role)) {
+        merge_family(problem, family, merged.two_pools);
+      }
+    }
+  }
+  return merged;
+}
+
+std::int64_t workers_in_lattice(const Problem& problem) {
+  std::int64_t size = 0;
+  for (const Role role : kRoles) {
+    if (wanted(problem, role)) size += lattice_size(problem, role);
+  }
+  return size * static_cast<std::int64_t>(problem.precisions.size());
 }
 
 }  // namespace
@@ -215,48 +255,25 @@ SearchResult search(const Problem& problem, const SearchOptions& options) {
   std::vector<Task> tasks = make_tasks(problem);
   run_tasks(problem, costs, options.pareto, options.threads, tasks);
   SearchResult result;
-  const auto precisions = static_cast<std::int64_t>(problem.precisions.size());
-  if (problem.aggregated) result.lattice += precisions * lattice_size(problem, Role::Both);
-  if (problem.disaggregated) {
-    result.lattice +=
-        precisions * (lattice_size(problem, Role::Prefill) + lattice_size(problem, Role::Decode));
-  }
+  result.lattice = workers_in_lattice(problem);
   ParetoFront front;
+  for (const Task& task : tasks) {
+    result.evaluated += task.search->evaluated();
+    front.merge(task.search->pareto());
+  }
   for (std::size_t p = 0; p < problem.precisions.size(); ++p) {
-    std::map<unsigned, StrategyFamily> families;
-    SizeTable prefill;
-    SizeTable decode;
-    StrategyFamily two_pools;
-    two_pools.disaggregated = true;
-    for (const Task& task : tasks) {
-      if (task.precision_index != p) continue;
-      result.evaluated += task.search->evaluated();
-      front.merge(task.search->pareto());
-      if (task.role != Role::Both) {
-        merge_sizes(problem, task.role, task.search->sizes(),
-                    task.role == Role::Prefill ? prefill : decode);
-      }
-      for (const auto& [kinds, family] : task.search->families()) {
-        if (task.role == Role::Both) {
-          StrategyFamily& into = families[kinds];
-          into.kinds = kinds;
-          merge_family(problem, family, into);
-        } else {
-          merge_family(problem, family, two_pools);
-        }
-      }
-    }
+    Merged merged = merge(problem, tasks, p);
     std::optional<Deployment> best;
-    for (const auto& [kinds, family] : families) {
+    for (const auto& [kinds, family] : merged.families) {
       if (better_deployment(problem, family.best, best)) best = family.best;
       if (p == 0) result.families.push_back(family);
     }
     if (problem.disaggregated) {
-      PairSearch pairs(problem, prefill, decode);
+      PairSearch pairs(problem, merged.prefill, merged.decode);
       StrategyFamily matched = pairs.run();
       result.lattice += pairs.pairs();
       result.evaluated += pairs.pairs();
-      merge_family(problem, two_pools, matched);
+      merge_family(problem, merged.two_pools, matched);
       if (better_deployment(problem, matched.best, best)) best = matched.best;
       if (p == 0) result.families.push_back(matched);
     }

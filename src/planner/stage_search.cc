@@ -149,7 +149,7 @@ void StageSearch::run_cut(const CutPlan& cut, Role role) {
     }
     mix_bytes_.push_back(bytes);
   }
-  family_ = &families_[family_kinds(worker_)];
+  family_ = &families_[static_cast<std::size_t>(role)][family_kinds(worker_)];
   worker_.batch = 1;
   const double least = memory_bytes(chunk_activations_.front(), 0);
   if (least > problem_.memory_limit()) {
@@ -170,8 +170,10 @@ void StageSearch::run_cut(const CutPlan& cut, Role role) {
     }
     return;
   }
-  for (const BatchPoint& point : batch_points(problem_, worker_.pp(), ranks_, worker_.dp)) {
-    run_batch(cut, point, role);
+  // Large batches first: what they reach cuts most of the small ones.
+  const std::vector<BatchPoint> points = batch_points(problem_, worker_.pp(), ranks_, worker_.dp);
+  for (auto point = points.rbegin(); point != points.rend(); ++point) {
+    run_batch(cut, *point, role);
   }
 }
 
@@ -271,7 +273,8 @@ void StageSearch::judge_pool(const Rates& rates, double memory, Role role) {
     return;
   }
   if (found.requests_per_s <= 0) return;
-  const auto [it, fresh] = sizes_.try_emplace(worker_.gpus(), found);
+  const auto [it, fresh] =
+      sizes_[static_cast<std::size_t>(role)].try_emplace(worker_.gpus(), found);
   if (fresh) return;
   SizeBest& best = it->second;
   double better = found.requests_per_s - best.requests_per_s;

@@ -44,8 +44,13 @@ class StageSearch {
 
   void run(Role role);
 
-  const std::map<unsigned, StrategyFamily>& families() const { return families_; }
-  const std::map<std::int64_t, SizeBest>& sizes() const { return sizes_; }  // by GPUs of a worker
+  // Of what `role` was run for: families by kinds, and the best workers by their number of GPUs.
+  const std::map<unsigned, StrategyFamily>& families(Role role) const {
+    return families_[static_cast<std::size_t>(role)];
+  }
+  const std::map<std::int64_t, SizeBest>& sizes(Role role) const {
+    return sizes_[static_cast<std::size_t>(role)];
+  }
   const ParetoFront& pareto() const { return pareto_front_; }
   std::int64_t evaluated() const { return evaluated_; }
 
@@ -113,8 +118,8 @@ class StageSearch {
 
   std::map<std::int64_t, std::unordered_map<std::int64_t, std::vector<double>>> tensor_memo_;
   std::vector<std::unordered_map<std::int64_t, std::vector<double>>> expert_memo_;
-  std::map<unsigned, StrategyFamily> families_;
-  std::map<std::int64_t, SizeBest> sizes_;
+  std::array<std::map<unsigned, StrategyFamily>, 3> families_;  // by role
+  std::array<std::map<std::int64_t, SizeBest>, 3> sizes_;
   ParetoFront pareto_front_;
   std::int64_t evaluated_ = 0;
 };
