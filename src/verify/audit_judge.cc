@@ -39,6 +39,10 @@ class ClaimJudge {
     PF_TRY(judge_formulas());
     PF_TRY(judge_derive());
     PF_TRY(judge_bounds());
+    const bool setting = claim_.kind == "setting" || claim_.kind == "training";
+    if (setting && out_.evidence.empty()) {
+      out_.add(ClaimVerdict::Holds, "a decision of the document, which nothing in it contradicts");
+    }
     return std::move(out_);
   }
 
@@ -160,7 +164,10 @@ class ClaimJudge {
 
   Status judge_bounds() {
     if (!claim_.value) return ok_status();
-    if (claim_.kind == "throughput" && value().dimension.token != 1) return ok_status();
+    // What cannot grow is not held against how far it might have.
+    if (claim_.kind == "throughput" && (value().dimension.token != 1 || claim_.of == "scaled")) {
+      return ok_status();
+    }
     for (const Bound& bound : bounds()) {
       const bool mine = bound.kind == claim_.kind && bound.phase == claim_.phase &&
                         (bound.of.empty() || bound.of == claim_.of);
