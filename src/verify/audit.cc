@@ -60,10 +60,12 @@ class Auditor {
     out.other = judgement.other;
     if (out.verdict != ClaimVerdict::Holds) out.right = judgement.right;
     out.derivation = derivation(claim, judgement);
+    for (const std::string& remark : judgement.remarks) out.derivation += " " + remark + ".";
     std::vector<bool> seen(file_.claims.size());
     seen[i] = true;
     collect_roots(i, seen, out.rests_on);
     for (const std::string& root : out.rests_on) {
+      if (out.derivation.starts_with("restates " + root)) continue;
       out.derivation += fmt::format(" It rests on {}, which is {}.", root,
                                     to_string(judgements_[index_of(root)].verdict()));
     }
