@@ -21,6 +21,7 @@ class Auditor {
     }
     PF_TRY(forgive_followers());
     PF_TRY(compare_quantities(computing_, judgements_));
+    PF_TRY(forgive_followers());
     PF_TRY(judge_requirements(computing_, judgements_));
     AuditResult out;
     for (std::size_t i = 0; i < file_.claims.size(); ++i) out.claims.push_back(conclude(i));

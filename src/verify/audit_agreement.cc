@@ -135,6 +135,10 @@ class QuantityGroup {
   void contradict(std::size_t i, std::size_t best) {
     Judgement& mine = judgements_[i];
     mine.other.push_back(claim(best).id);
+    if (!mine.right) {
+      mine.right = in_terms_of(claim(best).value->low, *claim(best).value, *claim(i).value,
+                               devices_of(computing_, claim(i)));
+    }
     mine.add(ClaimVerdict::Inconsistent,
              fmt::format("{} \"{}\" ({}) says {} of the same quantity ({})", claim(best).id,
                          claim(best).text, claim(best).place, claim(best).value->text,
