@@ -1,7 +1,7 @@
 // pentafold audit CLAIMS.yaml: does a strategy document say what follows from its own inputs?
 //
 // Exit codes: 0 all claims hold, 1 some do not, 2 the file cannot be read.
-// Held by tests/e2e/audit_test.cc.
+// Held by verify/audit_test.cc.
 #pragma once
 
 #include <string>

@@ -21,6 +21,7 @@ class Auditor {
     }
     PF_TRY(forgive_followers());
     PF_TRY(compare_quantities(computing_, judgements_));
+    PF_TRY(forgive_followers());
     PF_TRY(judge_requirements(computing_, judgements_));
     AuditResult out;
     for (std::size_t i = 0; i < file_.claims.size(); ++i) out.claims.push_back(conclude(i));
@@ -60,14 +61,32 @@ class Auditor {
     out.other = judgement.other;
     if (out.verdict != ClaimVerdict::Holds) out.right = judgement.right;
     out.derivation = derivation(claim, judgement);
-    for (const std::string& used : judgement.claims) {
-      const ClaimVerdict of = judgements_[index_of(used)].verdict();
-      if (of == ClaimVerdict::Holds || used == claim.id) continue;
-      out.rests_on.push_back(used);
-      out.derivation += fmt::format(" It rests on {}, which is {}.", used, to_string(of));
+    for (const std::string& remark : judgement.remarks) out.derivation += " " + remark + ".";
+    std::vector<bool> seen(file_.claims.size());
+    seen[i] = true;
+    collect_roots(i, seen, out.rests_on);
+    for (const std::string& root : out.rests_on) {
+      if (out.derivation.starts_with("restates " + root)) continue;
+      out.derivation += fmt::format(" It rests on {}, which is {}.", root,
+                                    to_string(judgements_[index_of(root)].verdict()));
     }
     if (!claim.note.empty()) out.derivation += fmt::format(" Note: {}", claim.note);
     return out;
+  }
+
+  // The claims that do not hold at the ends of what claim `i` follows from.
+  void collect_roots(std::size_t i, std::vector<bool>& seen,
+                     std::vector<std::string>& roots) const {
+    for (const std::string& used : judgements_[i].claims) {
+      const std::size_t at = index_of(used);
+      if (seen[at]) continue;
+      seen[at] = true;
+      if (judgements_[at].verdict() == ClaimVerdict::Holds) {
+        collect_roots(at, seen, roots);
+      } else {
+        roots.push_back(used);
+      }
+    }
   }
 
   // What decides first, then what else was found.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace pentafold {
 namespace {
@@ -57,15 +58,13 @@ class QuantityGroup {
   void add(std::size_t i) { members_.push_back(i); }
 
   void compare() {
-    const std::size_t best = reference();
-    const Judgement reference_judgement = judgements_[best];
     for (const std::size_t i : members_) {
-      if (i == best) continue;
-      if (same(i, best)) {
-        restate(i, best, reference_judgement);
-      } else {
-        contradict(i, best);
-      }
+      if (!judgements_[i].checked()) restate(i);
+    }
+    const std::size_t best = reference();
+    if (support(best) == 0) return;
+    for (const std::size_t i : members_) {
+      if (i != best && !same(i, best)) contradict(i, best);
     }
   }
 
@@ -79,9 +78,11 @@ class QuantityGroup {
   int support(std::size_t i) const {
     constexpr int kInput = 4;
     constexpr int kDerived = 3;
+    constexpr int kDecided = 2;
     constexpr int kBare = 1;
     if (!judgements_[i].checked()) return kBare;
     if (judgements_[i].verdict() != ClaimVerdict::Holds) return 0;
+    if (claim(i).kind == "setting") return kDecided;
     return claim(i).kind == "input" ? kInput : kDerived;
   }
 
@@ -100,31 +101,44 @@ class QuantityGroup {
     return best;
   }
 
-  void restate(std::size_t i, std::size_t best, const Judgement& reference) {
+  // A claim without evidence of its own shares the verdict of the one that it repeats, the best
+  // first; one that gives the right value of a wrong claim is right.
+  void restate(std::size_t i) {
     Judgement& mine = judgements_[i];
-    if (mine.checked() || !reference.checked()) return;
-    mine.right = reference.right;
-    mine.claims = {claim(best).id};
-    mine.add(reference.verdict(),
-             fmt::format("restates {}, which {}", claim(best).id,
-                         reference.verdict() == ClaimVerdict::Holds
-                             ? "holds"
-                             : fmt::format("is judged \"{}\"", to_string(reference.verdict()))));
+    for (const bool holding : {true, false}) {
+      for (const std::size_t j : members_) {
+        const Judgement& other = judgements_[j];
+        if (j == i || restated_.contains(j) || !other.checked() || !same(i, j)) continue;
+        if ((other.verdict() == ClaimVerdict::Holds) != holding) continue;
+        restated_.insert(i);
+        mine.right = other.right;
+        mine.claims = {claim(j).id};
+        mine.add(other.verdict(), fmt::format("restates {}, which is judged \"{}\"", claim(j).id,
+                                              to_string(other.verdict())));
+        return;
+      }
+    }
+    for (const std::size_t j : members_) {
+      const Judgement& other = judgements_[j];
+      if (!other.right || other.verdict() == ClaimVerdict::Holds) continue;
+      const StatedValue& value = *claim(i).value;
+      const auto right =
+          in_terms_of(*other.right, *claim(j).value, value, devices_of(computing_, claim(i)));
+      if (!right || !agrees(value, *right, *right, tolerance_of(claim(i)))) continue;
+      restated_.insert(i);
+      mine.add(ClaimVerdict::Holds,
+               fmt::format("it is what {} should be, {}", claim(j).id, in_unit_of(*right, value)));
+      return;
+    }
   }
 
   void contradict(std::size_t i, std::size_t best) {
     Judgement& mine = judgements_[i];
-    // A bare claim that repeats a wrong one is wrong as that one is.
-    for (const std::size_t j : members_) {
-      const bool blamed =
-          j != i && judgements_[j].checked() && judgements_[j].verdict() != ClaimVerdict::Holds;
-      if (!mine.checked() && blamed && same(i, j)) {
-        const Judgement repeated = judgements_[j];
-        restate(i, j, repeated);
-        return;
-      }
-    }
     mine.other.push_back(claim(best).id);
+    if (!mine.right) {
+      mine.right = in_terms_of(claim(best).value->low, *claim(best).value, *claim(i).value,
+                               devices_of(computing_, claim(i)));
+    }
     mine.add(ClaimVerdict::Inconsistent,
              fmt::format("{} \"{}\" ({}) says {} of the same quantity ({})", claim(best).id,
                          claim(best).text, claim(best).place, claim(best).value->text,
@@ -134,6 +148,7 @@ class QuantityGroup {
   const Computing& computing_;
   std::vector<Judgement>& judgements_;
   std::vector<std::size_t> members_;
+  std::set<std::size_t> restated_;
 };
 
 class RequirementJudge {

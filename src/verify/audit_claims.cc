@@ -98,9 +98,9 @@ Status read_words(const YamlMap& map, Claim& out) {
 }
 
 Status check_claim(const YamlMap& map, const AuditClaims& file, const Claim& claim) {
-  if (!is_name(claim.id) || is_fact_name(claim.id)) {
+  if (!is_name(claim.id) || is_fact_name(claim.id) || is_formula_name(claim.id)) {
     return map.error_at("id", fmt::format("id {} must be a name of its own (a to z, 0 to 9, _), "
-                                          "not one of an input",
+                                          "not one of an input or a formula",
                                           quote_text(claim.id)));
   }
   if (!claim.derive.empty() && !claim.value) {

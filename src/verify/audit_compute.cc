@@ -7,6 +7,7 @@
 
 #include "base/nearest.h"
 #include "base/quote.h"
+#include "verify/audit_formulas.h"
 
 namespace pentafold {
 namespace {
@@ -108,7 +109,7 @@ Result<Computed> Computing::compute(const std::string& expression, const Claim& 
       const auto fact = facts.find(name);
       if (fact != facts.end()) return fact->second;
       if (const auto value = claim_value(name, corrections, out.claims)) return *value;
-      if (is_fact_name(name)) {
+      if (is_fact_name(name) || is_formula_name(name)) {
         out.missing = name;
         return 1.0;
       }

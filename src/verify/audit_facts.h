@@ -4,7 +4,7 @@
 // degrees, folded as plan/mesh.h folds them, come stage_ranks, gpus_folded, weights_per_gpu. A
 // document that declares a total its dimensions do not give describes two models; facts are then
 // taken on both bases. A fact whose inputs are not stated is absent, never guessed.
-// Source: spec/model.h counts parameters. Cost: O(layers). Held by verify/audit_facts_test.cc.
+// Source: spec/model.h counts parameters. Cost: O(layers). Held by verify/audit_claims_test.cc.
 #pragma once
 
 #include <map>

@@ -44,10 +44,11 @@ constexpr std::array kFormulas = {
     Formula{"count", "experts_total", {"layers * experts", ""}, true, "layers x experts"},
     Formula{"count",
             "experts_per_gpu",
-            {"experts_per_gpu_of_a_layer", "experts_per_gpu"},
+            {"experts_per_gpu", "experts_per_gpu_of_a_layer"},
             true,
-            "of one layer, or of all layers of the stage"},
+            "of all layers of the stage, or of one layer"},
     Formula{"count", "experts_per_stage", {"experts_total / pp", ""}, true, "of a stage's layers"},
+    Formula{"count", "nodes", {"gpus / gpus_per_node", ""}, true, "devices over those of a node"},
     Formula{"count", "layers_per_stage", {"layers / pp", ""}, true, "layers over stages"},
     Formula{"count", "heads_per_gpu", {"heads / tp", ""}, true, "heads over tensor ranks"},
     Formula{"count", "parts", {"parts", ""}, true, "stages x parts of a stage: pp x ep x etp"},
@@ -104,6 +105,13 @@ constexpr std::array kFormulas = {
             {"layers * per_layer", ""},
             true,
             "a token passes all layers, however they are staged"},
+    Formula{"throughput",
+            "in_flight",
+            {"sequences / tpot", ""},
+            true,
+            "each sequence in flight yields a token every TPOT"},
+    Formula{"latency", "read", {"bytes / effective_bandwidth", ""}, true, "bytes over bandwidth"},
+    Formula{"latency", "transfer", {"bytes / link_bandwidth", ""}, true, "bytes over the link"},
     Formula{"latency", "ttft", {"", ""}, true, "time to the first token"},
     Formula{"latency", "tpot", {"", ""}, true, "time for each further token"},
     Formula{"utilisation", "memory", {"used / memory", ""}, true, "used over capacity"},
@@ -126,9 +134,25 @@ constexpr std::array kFormulas = {
     Formula{"ratio", "multiple", {"to / from", ""}, true, "after over before"},
     Formula{"ratio", "speedup", {"from / to", ""}, true, "time before over time after"},
     Formula{"ratio", "reduction", {"1 - to / from", ""}, true, "saved over before"},
-    Formula{"balance", "efficiency", {"", ""}, true, "mean over busiest"},
-    Formula{"balance", "cv", {"", ""}, true, "deviation over mean"},
+    Formula{"balance", "efficiency", {"mean / busiest", ""}, true, "mean over busiest"},
+    Formula{"balance", "cv", {"deviation / mean", ""}, true, "deviation over mean"},
     Formula{"communication", "overhead", {"", ""}, true, "share of a pass"},
+    Formula{"communication",
+            "tensor_volume",
+            {"2 * layers * tokens * d * bytes_per_param", "2 * tokens * d * bytes_per_param"},
+            true,
+            "two sums a layer of a row for each token; of all layers, or of one"},
+    Formula{"communication",
+            "expert_volume",
+            {"2 * layers * tokens * top_k * d * bytes_per_param",
+             "2 * tokens * top_k * d * bytes_per_param"},
+            true,
+            "out and back to top_k experts for each token; of all layers, or of one"},
+    Formula{"communication",
+            "pipeline_volume",
+            {"(pp - 1) * tokens * d * bytes_per_param", "tokens * d * bytes_per_param"},
+            true,
+            "a row for each token; of all hand-overs, or of one"},
     Formula{"communication", "link_bandwidth", {"link_bandwidth", ""}, true, "between devices"},
     Formula{"communication", "expert_exchange", {"", ""}, true, "how often experts exchange"},
     Formula{"communication", "tensor_reduce", {"", ""}, true, "how often shards are added"},
@@ -169,6 +193,14 @@ constexpr std::array<std::string_view, 8> kDegrees = {"pp", "tp",  "sp",       "
 
 std::span<const Formula> formulas() {
   return kFormulas;
+}
+
+bool is_formula_name(std::string_view name) {
+  constexpr std::array<std::string_view, 19> kGiven = {
+      "used",    "operations", "per_gpu",   "total",        "from",  "to",        "part",
+      "whole",   "achieved",   "bound",     "bytes",        "tpot",  "sequences", "mean",
+      "busiest", "deviation",  "per_layer", "tokens_per_s", "tokens"};
+  return std::ranges::find(kGiven, name) != kGiven.end();
 }
 
 std::span<const Bound> bounds() {

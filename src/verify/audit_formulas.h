@@ -22,6 +22,8 @@ struct Formula {
   std::string_view meaning;
 };
 std::span<const Formula> formulas();
+// A name that formulas expect from `given`, such as "used" or "per_layer".
+bool is_formula_name(std::string_view name);
 
 enum class BoundSide { AtMost, AtLeast };
 struct Bound {

@@ -35,10 +35,17 @@ class ClaimJudge {
     if (claim_.kind == "input") PF_TRY(judge_input());
     if (claim_.kind == "degrees") PF_TRY(judge_degree());
     if (claim_.kind == "launch") PF_TRY(judge_launch());
-    if (claim_.kind == "communication") judge_exchange();
+    if (claim_.kind == "communication") {
+      judge_exchange();
+      PF_TRY(judge_link());
+    }
     PF_TRY(judge_formulas());
     PF_TRY(judge_derive());
     PF_TRY(judge_bounds());
+    const bool setting = claim_.kind == "setting" || claim_.kind == "training";
+    if (setting && out_.evidence.empty()) {
+      out_.add(ClaimVerdict::Holds, "a decision of the document, which nothing in it contradicts");
+    }
     return std::move(out_);
   }
 
@@ -95,7 +102,7 @@ class ClaimJudge {
 
   Status judge_formula(const Formula& formula) {
     std::optional<Computed> first;
-    std::string first_reading;
+    std::string readings;
     for (const Basis basis : {Basis::Dimensions, Basis::Declared}) {
       const bool skip =
           basis == Basis::Declared && (formula.dimensions_only || !computing_.two_models());
@@ -107,24 +114,18 @@ class ClaimJudge {
           out_.missing = computed.missing;
           continue;
         }
-        if (!first) {
-          first = computed;
-          first_reading = reading;
-        }
+        if (!first) first = computed;
+        const std::string explained = explain_computed(reading, computed, value()) +
+                                      (basis == Basis::Declared ? " for the declared size" : "");
+        readings += (readings.empty() ? "" : "; or ") + explained;
         if (!agrees(value(), computed.low, computed.high, tolerance_of(claim_))) continue;
-        out_.add(ClaimVerdict::Holds,
-                 explain_computed(reading, computed, value()) +
-                     (basis == Basis::Declared
-                          ? ", for the declared size (which the dimensions contradict)"
-                          : ""));
+        out_.add(ClaimVerdict::Holds, explained);
         return ok_status();
       }
     }
     if (!first) return ok_status();
     out_.right = nearest_end(*first);
-    out_.add(
-        ClaimVerdict::Wrong,
-        fmt::format("{} ({})", explain_computed(first_reading, *first, value()), formula.meaning));
+    out_.add(ClaimVerdict::Wrong, fmt::format("{} ({})", readings, formula.meaning));
     return ok_status();
   }
 
@@ -160,17 +161,34 @@ class ClaimJudge {
 
   Status judge_bounds() {
     if (!claim_.value) return ok_status();
-    if (claim_.kind == "throughput" && value().dimension.token != 1) return ok_status();
+    // What cannot grow is not held against how far it might have.
+    if (claim_.kind == "throughput" && (value().dimension.token != 1 || claim_.of == "scaled")) {
+      return ok_status();
+    }
     for (const Bound& bound : bounds()) {
       const bool mine = bound.kind == claim_.kind && bound.phase == claim_.phase &&
                         (bound.of.empty() || bound.of == claim_.of);
       const bool share = value().dimension == UnitDimension{} || bound.expression != "1";
-      if (mine && share) PF_TRY(judge_bound(bound));
+      // A claim that follows from another of its kind leaves the blame to that one.
+      if (mine && share) PF_TRY(judge_bound(bound, follows_its_kind() ? "It" : ""));
+      const bool other_phase = bound.kind == "throughput" && bound.phase == "decode";
+      if (other_phase && bound.kind == claim_.kind && claim_.phase.empty()) {
+        PF_TRY(judge_bound(bound, "If it is meant for decode, it"));
+      }
     }
     return ok_status();
   }
 
-  Status judge_bound(const Bound& bound) {
+  bool follows_its_kind() const {
+    return out_.verdict() == ClaimVerdict::Holds &&
+           std::ranges::any_of(out_.claims, [&](const std::string& id) {
+             const Claim* used = computing_.file().find(id);
+             return used != nullptr && used->kind == claim_.kind && used->kind == "throughput";
+           });
+  }
+
+  // A remark that begins with these words, or, without them, a verdict.
+  Status judge_bound(const Bound& bound, const std::string& remark) {
     const Basis basis = computing_.two_models() ? Basis::Declared : Basis::Dimensions;
     PF_ASSIGN(const Computed computed, compute(std::string(bound.expression), basis));
     PF_ASSIGN(const auto count, devices());
@@ -186,12 +204,16 @@ class ClaimJudge {
                                    value().comparison != Comparison::GreaterEqual &&
                                    claimed < limit - room;
     if (!passes) return ok_status();
+    const std::string sentence = fmt::format(
+        "{} {}: {}{}{} ({})", most ? "at most" : "at least", in_unit_of(limit, value()),
+        bound.expression, *count == 1 ? "" : fmt::format(" on each of {} devices", *count),
+        basis == Basis::Declared ? " for the declared size" : "", bound.meaning);
+    if (!remark.empty()) {
+      out_.remarks.push_back(fmt::format("{} can be {}", remark, sentence));
+      return ok_status();
+    }
     out_.right = limit;
-    out_.add(ClaimVerdict::Impossible,
-             fmt::format("{} {}, and the bound is {}{}{}: {}", most ? "at most" : "at least",
-                         in_unit_of(limit, value()), bound.expression,
-                         *count == 1 ? "" : fmt::format(" on each of {} devices", *count),
-                         basis == Basis::Declared ? " for the declared size" : "", bound.meaning));
+    out_.add(ClaimVerdict::Impossible, "it can be " + sentence);
     return ok_status();
   }
 
@@ -256,6 +278,23 @@ class ClaimJudge {
       if (mine) return error.message;
     }
     return {};
+  }
+
+  // What one device reads from its own memory says nothing about the links between devices.
+  Status judge_link() {
+    if (claim_.of != "link_bandwidth" || !claim_.value) return ok_status();
+    PF_ASSIGN(const FactMap facts, computing_.facts_of(claim_, Basis::Dimensions, corrections_));
+    if (facts.contains("link_bandwidth")) return ok_status();
+    for (const char* name : {"bandwidth", "effective_bandwidth"}) {
+      const auto it = facts.find(name);
+      if (it == facts.end() || !agrees(value(), it->second, it->second, kTolerance)) continue;
+      out_.add(ClaimVerdict::Wrong,
+               fmt::format("{} is the {} of a device's own memory; no bandwidth between devices "
+                           "is stated",
+                           in_unit_of(it->second, value()), name));
+      return ok_status();
+    }
+    return ok_status();
   }
 
   // Exchanges happen in every layer, whatever number of tokens there is.

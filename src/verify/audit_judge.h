@@ -22,7 +22,8 @@ struct Judgement {
   std::optional<double> right;
   std::vector<std::string> claims;  // whose values were used
   std::vector<std::string> other;   // contradicted
-  std::string missing;              // an input that a formula would have needed
+  std::vector<std::string> remarks;
+  std::string missing;  // an input that a formula would have needed
 
   void add(ClaimVerdict verdict, std::string sentence);
   ClaimVerdict verdict() const;

@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kLongestValue = 120;
 // An approximate value promises no more than this.
 constexpr double kApproximate = 0.05;
+constexpr double kCoarsest = 0.25;
 
 struct Unit {
   std::string_view name;
@@ -267,7 +268,10 @@ std::string in_unit_of(double value, const StatedValue& like) {
 bool agrees(const StatedValue& stated, double low, double high, double tolerance) {
   const double slack = std::max(tolerance, stated.approximate ? kApproximate : 0.0);
   const auto room = [&](double right) {
-    const double rounding = tolerance > 0 || stated.approximate ? stated.half_digit : 0.0;
+    // A single digit promises little, but not nothing: "1" is not 0.5.
+    const double rounding = tolerance > 0 || stated.approximate
+                                ? std::min(stated.half_digit, kCoarsest * std::abs(right))
+                                : 0.0;
     return std::max(rounding, slack * std::abs(right)) * (1 + 1e-9) + 1e-12 * std::abs(right);
   };
   switch (stated.comparison) {
