@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "cli/inspect_shape.h"
 #include "cli/verbs.h"
 #include "spec/tensors.h"
 #include "spec/weight_source.h"
@@ -99,8 +100,10 @@ void print_json(const ModelInput& input) {
 }  // namespace
 
 int inspect_verb(const InspectOptions& options) {
-  const auto input = load_model(options.model);
-  if (!input.ok()) return report_error(input.error());
+  const auto any = load_any_model(options.model);
+  if (!any.ok()) return report_error(any.error());
+  if (!any->input) return inspect_shape(any->shape, options);
+  const std::optional<ModelInput>& input = any->input;
   if (!input->checkpoint_dir.empty()) {
     // Opening checks that every tensor is there with the right shape and a type that can be run.
     const auto source = WeightSource::open_checkpoint(input->checkpoint_dir, input->model);

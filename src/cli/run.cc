@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/logits_file.h"
 #include "cli/requests.h"
+#include "cli/run_target.h"
 #include "cli/verbs.h"
 #include "execute/engine.h"
 #include "spec/tensors.h"
@@ -98,9 +99,12 @@ class Run {
       const auto total = static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens;
       out.max_positions = std::max(out.max_positions, total);
     }
-    out.blocks_per_group = loaded_.plan.kv_blocks > 0
-                               ? loaded_.plan.kv_blocks
-                               : blocks_needed(loaded_.plan, prompts_.requests);
+    // More blocks than the requests need would change nothing but the memory they take, which a
+    // plan for a larger device may have and this machine not.
+    out.blocks_per_group = blocks_needed(loaded_.plan, prompts_.requests);
+    if (loaded_.plan.kv_blocks > 0) {
+      out.blocks_per_group = std::min(out.blocks_per_group, loaded_.plan.kv_blocks);
+    }
     out.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout_s * 1000.0));
     return out;
   }
@@ -215,7 +219,7 @@ int print_outcome(const RunOptions& options, const Report& report, const Printer
 }  // namespace
 
 int run_verb(const RunOptions& options) {
-  const auto loaded = load_plan_and_model(options.plan);
+  auto loaded = load_plan_and_model(options.plan);
   if (!loaded.ok()) return report_error(loaded.error());
   const ModelSpec& model = loaded->input.model;
   if (const auto contradiction = declaration_contradiction(model);
@@ -228,8 +232,13 @@ int run_verb(const RunOptions& options) {
                                    "needs; download them",
                                    loaded->input.path));
   }
+  const auto notes = fit_to_engine(loaded->plan, model);
+  if (!notes.ok()) return report_error(notes.error());
   const Verdict verdict = verify(loaded->plan, model);
   if (!verdict.ok()) return report_error(verdict.failures.front().error);
+  for (const std::string& note : *notes) {
+    if (!options.quiet) fmt::print(stderr, "note: {}\n", note);
+  }
   if (!options.logits_out.empty()) {
     if (const Status place = LogitsFile::check_place(options.logits_out); !place.ok()) {
       return report_error(place.error());

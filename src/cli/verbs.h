@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "plan/plan.h"
 #include "spec/load_model.h"
+#include "spec/model_shape.h"
 
 namespace pentafold {
 
@@ -65,12 +66,29 @@ int program_verb(const ProgramOptions& options);
 int inspect_verb(const InspectOptions& options);
 int verify_verb(const VerifyOptions& options);
 
+// A model that somebody named: a path, else a name of the catalog.
+struct AnyModel {
+  ModelShape shape;
+  std::optional<ModelInput> input;  // what the engine can execute
+  std::optional<Error> obstacle;    // why it cannot, where it cannot
+};
+Result<AnyModel> load_any_model(const std::string& path_or_name);
+
 // Plan and model that the options name, layers resolved; not yet judged.
+struct PlanAndShape {
+  Plan plan;
+  AnyModel model;
+};
+Result<PlanAndShape> load_plan_and_shape(const PlanOptions& options);
+// The same for verbs that execute: the model's obstacle is an error.
 struct PlanAndModel {
   Plan plan;
   ModelInput input;
 };
 Result<PlanAndModel> load_plan_and_model(const PlanOptions& options);
+// The plan of the workers that compute the prompts of `plan` (plan.prefill_pool), on the same
+// model.
+Result<Plan> load_prefill_pool(const Plan& plan, const ModelShape& model);
 
 // Prints the sentence on stderr; returns the exit code that the error's kind calls for.
 int report_error(const Error& error);

@@ -41,7 +41,7 @@ Status check_requests(const std::vector<Request>& requests, std::int64_t vocab,
   return ok_status();
 }
 
-void add_statistics(const Worker& worker, Report& report) {
+void add_statistics(const RankWorker& worker, Report& report) {
   report.routing.add(worker.routing());
   for (const auto& [name, traffic] : worker.traffic()) {
     CollectiveReport& sum = report.collectives[name];

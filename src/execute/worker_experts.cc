@@ -77,8 +77,8 @@ struct Cursor {
 }  // namespace
 
 // Two passes over the choices: how long every message is, then what it says.
-std::pmr::vector<std::byte> Worker::encode_requests(const step::Dispatch& s,
-                                                    std::pmr::vector<Bytes>& views) {
+std::pmr::vector<std::byte> RankWorker::encode_requests(const step::Dispatch& s,
+                                                        std::pmr::vector<Bytes>& views) {
   MoeState& moe = work_->moe;
   const Choices choices{moe.experts, context_.model.top_k, *ranks_.placement, s.layer.value,
                         ranks_.place.index};
@@ -125,7 +125,7 @@ std::pmr::vector<std::byte> Worker::encode_requests(const step::Dispatch& s,
   return encoded;
 }
 
-Status Worker::operator_step(const step::Dispatch& s) {
+Status RankWorker::operator_step(const step::Dispatch& s) {
   auto views = passing_room<Bytes>(group_size(GroupKind::Stage));
   const auto encoded = encode_requests(s, views);
   work_->moe.arrived.clear();
@@ -150,7 +150,7 @@ Status Worker::operator_step(const step::Dispatch& s) {
   });
 }
 
-Status Worker::operator_step(const step::ExpertMlp& s) {
+Status RankWorker::operator_step(const step::ExpertMlp& s) {
   const std::int64_t d = context_.model.d;
   constexpr std::int32_t kNotHere = -1;
   auto here = passing<std::int32_t>(context_.model.experts);  // index into s.experts
@@ -195,8 +195,8 @@ Status Worker::operator_step(const step::ExpertMlp& s) {
   return ok_status();
 }
 
-void Worker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
-                        std::span<const std::int32_t> mine) {
+void RankWorker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
+                            std::span<const std::int32_t> mine) {
   const std::int64_t d = context_.model.d;
   const auto n = static_cast<std::int64_t>(mine.size());
   const std::int64_t hidden = expert.up.rows.size();
@@ -249,7 +249,7 @@ void Worker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& exper
 
 // Rule 4: each expert's output is completed (its tree) before it is weighted; a token's experts are
 // added in the gate's order.
-Status Worker::operator_step(const step::Combine& s) {
+Status RankWorker::operator_step(const step::Combine& s) {
   const std::int64_t d = s.width;
   const std::int64_t top_k = context_.model.top_k;
   const std::int64_t n = rows(Register::Routed);
@@ -304,7 +304,7 @@ Status Worker::operator_step(const step::Combine& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::AddShared& s) {
+Status RankWorker::operator_step(const step::AddShared& s) {
   const std::int64_t n = rows(Register::MoeOut);
   const std::int64_t d = context_.model.d;
   if (!s.gated) {

@@ -6,7 +6,7 @@
 
 namespace pentafold {
 
-Status Worker::operator_step(const step::Route& s) {
+Status RankWorker::operator_step(const step::Route& s) {
   const RouterRule rule = router_rule(context_.model);
   const std::int64_t n = rows(Register::RouterLogits);
   const ConstRows logits = reg(Register::RouterLogits);
@@ -25,7 +25,7 @@ Status Worker::operator_step(const step::Route& s) {
   return ok_status();
 }
 
-void Worker::count_routing(LayerId layer, std::span<const std::int32_t> before) {
+void RankWorker::count_routing(LayerId layer, std::span<const std::int32_t> before) {
   LayerRouting& counts = routing_.layers[layer.index()];
   const RouterRule rule = router_rule(context_.model);
   const std::int64_t n = rows(Register::RouterLogits);
@@ -44,7 +44,7 @@ void Worker::count_routing(LayerId layer, std::span<const std::int32_t> before) 
 
 // Every rank of the stage replays the same admission over all rows of the microbatch, in row order;
 // the ledger carries over to the step's later microbatches, whose rows come later in that order.
-Status Worker::operator_step(const step::Capacity& s) {
+Status RankWorker::operator_step(const step::Capacity& s) {
   const RouterRule rule = router_rule(context_.model);
   const bool ranked = context_.plan.overflow == OverflowPolicy::NextBest;
   const std::pmr::vector<std::int32_t> mine = capacity_entries(rule, ranked);
@@ -89,7 +89,7 @@ Status Worker::operator_step(const step::Capacity& s) {
 }
 
 // For each row of Slice: its number, its top_k, and (ranked) all experts from best to worst.
-std::pmr::vector<std::int32_t> Worker::capacity_entries(const RouterRule& rule, bool ranked) {
+std::pmr::vector<std::int32_t> RankWorker::capacity_entries(const RouterRule& rule, bool ranked) {
   const std::int64_t per_row = 1 + rule.top_k + (ranked ? rule.experts : 0);
   auto entries = passing_room<std::int32_t>(work_->table.slice.size() * per_row);
   const auto experts = static_cast<std::size_t>(rule.experts);
@@ -106,7 +106,7 @@ std::pmr::vector<std::int32_t> Worker::capacity_entries(const RouterRule& rule, 
   return entries;
 }
 
-void Worker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before) {
+void RankWorker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before) {
   const auto top_k = static_cast<std::size_t>(rule.top_k);
   const auto experts = static_cast<std::size_t>(rule.experts);
   for (std::size_t r = 0; r * top_k < before.size(); ++r) {

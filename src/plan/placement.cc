@@ -116,14 +116,28 @@ Result<Placement> Placement::build(const Plan& plan, const StagePlan& stage, Ran
       PF_TRY(check_copies(plan, stage, layer, expert, copies));
     }
   }
-  const auto ranks = static_cast<std::size_t>(placement.ranks_);
-  placement.reach_.resize(static_cast<std::size_t>(layers.size()) * ranks);
-  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
-    if (experts_by_layer[static_cast<std::size_t>(layer)] == 0) continue;
-    const auto first = static_cast<std::size_t>(layer - layers.begin) * ranks;
-    placement.find_reach(layer, std::span(placement.reach_).subspan(first, ranks));
-  }
+  placement.fill_reach();
   return placement;
+}
+
+void Placement::fill_reach() {
+  const auto ranks = static_cast<std::size_t>(ranks_);
+  const auto experts = static_cast<std::size_t>(experts_);
+  reach_.resize(static_cast<std::size_t>(layers_.size()) * ranks);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(layers_.size()); ++i) {
+    const auto row = [&](std::size_t layer) {
+      return std::span(table_).subspan(layer * experts, experts);
+    };
+    const auto by_rank = [&](std::size_t layer) {
+      return std::span(reach_).subspan(layer * ranks, ranks);
+    };
+    // Most placements are the same in every layer, and the walk below is long on a thousand ranks.
+    if (i > 0 && std::ranges::equal(row(i), row(i - 1))) {
+      std::ranges::copy(by_rank(i - 1), by_rank(i).begin());
+    } else {
+      find_reach(layers_.begin + static_cast<std::int64_t>(i), by_rank(i));
+    }
+  }
 }
 
 void Placement::find_reach(std::int64_t layer, std::span<Reach> by_rank) const {
@@ -131,7 +145,7 @@ void Placement::find_reach(std::int64_t layer, std::span<Reach> by_rank) const {
   for (std::int64_t home = 0; home < ranks_; ++home) {
     std::fill(served.begin(), served.end(), 0);
     for (std::int64_t expert = 0; expert < experts_; ++expert) {
-      if (copies(layer, expert).empty()) continue;  // a layer with fewer experts than others
+      if (copies(layer, expert).empty()) continue;  // of a layer with fewer experts, or none
       for (const std::int32_t rank : serving_copy(layer, expert, home).ranks) {
         ++served[static_cast<std::size_t>(rank)];
       }

@@ -51,6 +51,7 @@ class Placement {
   const Reach& reach(std::int64_t layer, std::int64_t index) const;
 
  private:
+  void fill_reach();
   void find_reach(std::int64_t layer, std::span<Reach> by_rank) const;
 
   Range layers_;

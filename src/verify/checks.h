@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,6 +41,7 @@ class Findings {
 struct Judged {
   const LoweringContext& context;
   std::span<const RankProgram> programs;
+  const ModelShape* counted = nullptr;  // memory is counted from it; null: from the programs
 
   std::int64_t first() const { return programs.front().rank.value; }
   bool knows(Rank rank) const {
@@ -59,6 +61,19 @@ void check_matching(const Judged& judged, Findings& findings);  // and deadlock
 void check_shapes(const Judged& judged, Findings& findings);
 // Also fills the memory of the verdict.
 void check_fit(const Judged& judged, Verdict& verdict, Findings& findings);
+
+// The same for the device that the plan is for. `placements` by stage.
+using Placements = std::vector<std::shared_ptr<const Placement>>;
+void check_capacity(const Plan& plan, const ModelShape& model, const Placements& placements,
+                    Verdict& verdict, Findings& findings);
+// The longest request of the plan against its KV blocks.
+void check_kv_blocks(const Plan& plan, Findings& findings);
+
+// verify(), with memory counted from `counted` where that is given.
+Verdict verify_counted(const Plan& plan, const ModelSpec& model, const ModelShape* counted);
+
+// Whether requests can be dealt to the dp groups of the stages.
+bool check_groups(const Plan& plan, Findings& findings);
 
 // How sentences end that no plan can cause: lowering makes the programs.
 inline constexpr const char* kLoweringFault =

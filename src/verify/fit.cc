@@ -43,7 +43,9 @@ void judge_memory(const Judged& judged, const std::vector<MemoryUse>& uses, Find
       ErrorCode::OutOfMemory);
 }
 
-void judge_kv_blocks(const Plan& plan, Findings& findings) {
+}  // namespace
+
+void check_kv_blocks(const Plan& plan, Findings& findings) {
   const SyntheticRequests& requests = plan.requests;
   if (plan.kv_blocks == 0 || requests.requests == 0) return;
   const std::int64_t need = kv_blocks_for(requests.prompt_tokens + requests.max_tokens);
@@ -57,8 +59,6 @@ void judge_kv_blocks(const Plan& plan, Findings& findings) {
                                     kKvTokensPerBlock, plan.kv_blocks, need),
                         plan.file));
 }
-
-}  // namespace
 
 void check_fit(const Judged& judged, Verdict& verdict, Findings& findings) {
   verdict.kv_blocks = planned_kv_blocks(judged.context.plan);
@@ -80,7 +80,7 @@ void check_fit(const Judged& judged, Verdict& verdict, Findings& findings) {
     verdict.most_total = std::max(verdict.most_total, use.total());
   }
   judge_memory(judged, uses, findings);
-  judge_kv_blocks(judged.context.plan, findings);
+  check_kv_blocks(judged.context.plan, findings);
 }
 
 }  // namespace pentafold

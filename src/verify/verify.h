@@ -13,11 +13,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "plan/capacity.h"
 #include "plan/lower.h"
 #include "plan/memory.h"
 
@@ -44,11 +46,17 @@ struct Verdict {
   MemoryUse most_memory;
   std::int64_t least_total = 0;
   std::int64_t most_total = 0;
+  // In place of the above, of the fullest rank, where the plan is for another device (it names a
+  // precision) or programs could not be lowered (plan/capacity.h).
+  std::optional<RankBytes> device_bytes;
+  // Sentences: checks that were not made, and why.
+  std::vector<std::string> not_checked;
 
   bool ok() const { return failures.empty(); }
 };
 
-// `plan` has its layers resolved.
+// `plan` has its layers resolved. A plan with a precision is for another device: what it needs
+// there is counted by plan/capacity.h in that precision, else as the engine here would store it.
 Verdict verify(const Plan& plan, const ModelSpec& model);
 
 // The same for given programs: those of one replica, in rank order. Fails as above when the plan
@@ -57,6 +65,6 @@ Verdict verify_programs(const Plan& plan, const ModelSpec& model,
                         std::span<const RankProgram> programs);
 
 // For a reader: on success what was found, on failure the sentences. Ends with a newline.
-std::string format_verdict(const Verdict& verdict, const Plan& plan, const ModelSpec& model);
+std::string format_verdict(const Verdict& verdict, const Plan& plan, const std::string& model_name);
 
 }  // namespace pentafold

@@ -48,7 +48,7 @@ struct Bench {
     return std::get<T>(steps(rank, phase)[find<T>(rank, n, phase)]);
   }
   Verdict verdict() const { return verify_programs(plan, model, programs); }
-  std::string text() const { return format_verdict(verdict(), plan, model); }
+  std::string text() const { return format_verdict(verdict(), plan, model.name); }
 };
 
 std::set<std::string> checks_of(const Verdict& verdict) {
@@ -286,7 +286,7 @@ TEST(VerifyPrograms, ProgramsOfAnotherPlan) {
 void expect_one_sentence(const Plan& plan, const ModelSpec& model, const std::string& check,
                          const std::string& remedy) {
   const Verdict verdict = verify(plan, model);
-  ASSERT_EQ(verdict.failures.size(), 1U) << format_verdict(verdict, plan, model);
+  ASSERT_EQ(verdict.failures.size(), 1U) << format_verdict(verdict, plan, model.name);
   EXPECT_EQ(verdict.failures[0].check, check);
   EXPECT_NE(verdict.failures[0].error.message.find(remedy), std::string::npos)
       << verdict.failures[0].error.to_string();
@@ -373,7 +373,7 @@ TEST(BrokenPlans, Placements) {
   // Two copies and a backup are no fault: parameters are then held more often.
   const Plan twice = explicit_plan([](auto& table) { table[3].copies.push_back({{0}, true}); });
   const Verdict verdict = verify(twice, model);
-  EXPECT_TRUE(verdict.ok()) << format_verdict(verdict, twice, model);
+  EXPECT_TRUE(verdict.ok()) << format_verdict(verdict, twice, model.name);
   const Verdict once = verify(explicit_plan([](auto&) {}), model);
   EXPECT_EQ(verdict.held_parameters - once.held_parameters, 4 * 3 * 24 * 16);
 }
@@ -383,14 +383,14 @@ TEST(FormatVerdict, SaysWhatWasFound) {
   Plan plan = make_plan({2, 1, 2, 1, 2, 1}, model);
   plan.replicas = 2;
   plan.requests = {4, 20, 4, 0};
-  const std::string good = format_verdict(verify(plan, model), plan, model);
+  const std::string good = format_verdict(verify(plan, model), plan, model.name);
   for (const char* part :
        {"pp2 dp1 sp2 tp1 ep2 etp1 x2 can run qwen2_moe", "8 ranks in 2 replica(s)", "weights", "KV",
         "all_reduce", "dispatch", "held 2."}) {
     EXPECT_NE(good.find(part), std::string::npos) << part << " in\n" << good;
   }
   plan.stages[0].tp = 7;
-  const std::string bad = format_verdict(verify(plan, model), plan, model);
+  const std::string bad = format_verdict(verify(plan, model), plan, model.name);
   EXPECT_NE(bad.find("cannot run"), std::string::npos);
   EXPECT_NE(bad.find("[folding] "), std::string::npos) << bad;
 }

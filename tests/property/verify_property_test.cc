@@ -18,7 +18,7 @@ TEST_P(VerifyProperty, EveryLegalPlanPasses) {
       const Plan plan = make_plan(degrees, model, GetParam());
       const Verdict verdict = verify(plan, model);
       ASSERT_TRUE(verdict.ok()) << to_string(degrees) << "\n"
-                                << format_verdict(verdict, plan, model);
+                                << format_verdict(verdict, plan, model.name);
       EXPECT_EQ(verdict.ranks, plan.world());
       EXPECT_EQ(verdict.model_parameters, count_params(model).total);
       EXPECT_GE(verdict.held_parameters, static_cast<double>(verdict.model_parameters));
@@ -46,7 +46,7 @@ TEST(VerifyProperty, UnlikeStagesPass) {
       plan.stages[1].layers = model.num_layers() - 1;
       plan.replicas = 2;
       const Verdict verdict = verify(plan, model);
-      ASSERT_TRUE(verdict.ok()) << format_verdict(verdict, plan, model);
+      ASSERT_TRUE(verdict.ok()) << format_verdict(verdict, plan, model.name);
       ++pairs;
     }
   }
@@ -63,7 +63,7 @@ TEST(VerifyProperty, AThousandRanksPass) {
   model.layers.assign(64, LayerSpec{true, 0});
   const Plan plan = make_plan({4, 16, 2, 8, 256, 1}, model);
   const Verdict verdict = verify(plan, model);
-  EXPECT_TRUE(verdict.ok()) << format_verdict(verdict, plan, model);
+  EXPECT_TRUE(verdict.ok()) << format_verdict(verdict, plan, model.name);
   EXPECT_EQ(verdict.ranks, 1024);
 }
 

@@ -1,0 +1,22 @@
+// run_target: a plan made for another device, as the engine here runs it.
+//
+// The bits are the same under every plan, so where prompts are computed and how the cache is stored
+// on the device meant does not change what a run prints; how weights are stored does, so a
+// precision that the engine does not compute with is refused. Held by
+// tests/e2e/plan_target_test.cc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "plan/plan.h"
+#include "spec/model.h"
+
+namespace pentafold {
+
+// Sets plan.weight_dtype by plan.precision. Returns what the reader should know of the difference
+// between the plan and its run.
+Result<std::vector<std::string>> fit_to_engine(Plan& plan, const ModelSpec& model);
+
+}  // namespace pentafold
