@@ -31,8 +31,8 @@ void Engine::State::rank_main(Rank rank) {
   if (options.hooks.wrap_communicator) comm = options.hooks.wrap_communicator(std::move(comm));
   RankProgram program = lower_rank(*lowering, rank);
   if (options.hooks.edit_program) options.hooks.edit_program(program);
-  auto worker = std::make_unique<Worker>(*context, std::move(program), std::move(comm));
-  Worker& mine = *worker;
+  auto worker = std::make_unique<RankWorker>(*context, std::move(program), std::move(comm));
+  RankWorker& mine = *worker;
   workers[rank.index()] = std::move(worker);
   const auto pass = [&](const Status& outcome, std::int64_t& count) {
     if (!outcome.ok()) world->abort(outcome.error());
@@ -45,7 +45,7 @@ void Engine::State::rank_main(Rank rank) {
   serve_steps(mine, *posts[static_cast<std::size_t>(lowering->mesh.place(rank).replica)]);
 }
 
-void Engine::State::serve_steps(Worker& worker, StepPost& post) {
+void Engine::State::serve_steps(RankWorker& worker, StepPost& post) {
   std::uint64_t seen = 0;
   while (true) {
     std::shared_ptr<const StepBatch> batch;
@@ -155,7 +155,7 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
   return engine;
 }
 
-const Worker& Engine::worker(Rank rank) const {
+const RankWorker& Engine::worker(Rank rank) const {
   return *state_->workers.at(rank.index());
 }
 

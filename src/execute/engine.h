@@ -67,7 +67,7 @@ class Engine {
                           const GenerateCallbacks& callbacks);
 
   // A rank at rest (between generate() calls), for looking at its cache.
-  const Worker& worker(Rank rank) const;
+  const RankWorker& worker(Rank rank) const;
 
  private:
   struct State;

@@ -54,16 +54,16 @@ struct Engine::State {
   std::optional<RunContext> context;
   std::unique_ptr<LocalWorld> world;
   SchedulerLimits limits;
-  std::vector<std::unique_ptr<StepPost>> posts;   // by replica
-  std::vector<std::unique_ptr<Sampled>> sampled;  // by replica
-  std::vector<std::unique_ptr<Worker>> workers;   // by rank, made by its thread
+  std::vector<std::unique_ptr<StepPost>> posts;      // by replica
+  std::vector<std::unique_ptr<Sampled>> sampled;     // by replica
+  std::vector<std::unique_ptr<RankWorker>> workers;  // by rank, made by its thread
   std::vector<std::jthread> threads;
   Call call;
 
   std::mutex ready_mutex;
   std::condition_variable ready_changed;
-  std::int64_t prepared = 0;  // ranks past Worker::prepare()
-  std::int64_t loaded = 0;    // ranks past Worker::load()
+  std::int64_t prepared = 0;  // ranks past RankWorker::prepare()
+  std::int64_t loaded = 0;    // ranks past RankWorker::load()
   Clock::time_point started;
   double start_s = 0;
   double load_s = 0;
@@ -71,7 +71,7 @@ struct Engine::State {
   Status build(WeightSource source);
   Status launch();
   void rank_main(Rank rank);
-  void serve_steps(Worker& worker, StepPost& post);
+  void serve_steps(RankWorker& worker, StepPost& post);
   void on_logits(std::int64_t replica, const LogitRow& row);
   Status drive(std::int64_t replica, std::vector<Request> requests, Clock::time_point from,
                std::vector<RequestReport>& reports, std::int64_t& steps);

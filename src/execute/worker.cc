@@ -8,7 +8,8 @@
 
 namespace pentafold {
 
-Worker::Worker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm)
+RankWorker::RankWorker(const RunContext& context, RankProgram program,
+                       std::unique_ptr<Communicator> comm)
     : context_(context),
       ranks_(std::move(program)),
       stage_(context.plan.stages[ranks_.place.stage.index()]),
@@ -25,7 +26,7 @@ bool is_vector(const ModelSpec& model, const WeightSlice& slice) {
 
 }  // namespace
 
-Status Worker::prepare() {
+Status RankWorker::prepare() {
   for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
     for (const GroupKind kind : {GroupKind::Tensor, GroupKind::Sequence, GroupKind::Stage}) {
       PF_ASSIGN(groups_[static_cast<std::size_t>(phase)][static_cast<std::size_t>(kind)],
@@ -45,13 +46,13 @@ Status Worker::prepare() {
   return ok_status();
 }
 
-void Worker::clear_statistics() {
+void RankWorker::clear_statistics() {
   comm_.clear();
   routing_ = {};
   routing_.resize(context_.model.num_layers(), context_.model.experts);
 }
 
-Status Worker::load() {
+Status RankWorker::load() {
   const TensorId embedding{TensorRole::Embedding, -1, -1};
   for (const WeightSlice& slice : held_weights(ranks_)) {
     Held held{slice, nullptr, nullptr, nullptr};
@@ -71,7 +72,7 @@ Status Worker::load() {
   return ok_status();
 }
 
-Status Worker::run(const StepBatch& batch) {
+Status RankWorker::run(const StepBatch& batch) {
   ledgers_.clear();
   for (const Range& segments : batch.microbatches) {
     PF_TRY(run_microbatch(batch, segments, ranks_.of(batch.phase)));
@@ -79,7 +80,7 @@ Status Worker::run(const StepBatch& batch) {
   return ok_status();
 }
 
-Status Worker::run_microbatch(const StepBatch& batch, Range segments, const Program& program) {
+Status RankWorker::run_microbatch(const StepBatch& batch, Range segments, const Program& program) {
   batch_ = &batch;
   program_ = &program;
   segments_ = segments;
@@ -97,12 +98,12 @@ Status Worker::run_microbatch(const StepBatch& batch, Range segments, const Prog
   return ok_status();
 }
 
-Rows Worker::reg(Register r) {
+Rows RankWorker::reg(Register r) {
   Buffer& buffer = registers_[static_cast<std::size_t>(r)];
   return {buffer.data.data(), buffer.width};
 }
 
-Rows Worker::resize(Register r, std::int64_t width) {
+Rows RankWorker::resize(Register r, std::int64_t width) {
   Buffer& buffer = registers_[static_cast<std::size_t>(r)];
   buffer.width = width;
   const auto size = static_cast<std::size_t>(rows(r) * width);
@@ -114,18 +115,18 @@ Rows Worker::resize(Register r, std::int64_t width) {
   return reg(r);
 }
 
-std::span<const std::int64_t> Worker::positions(RowSet set) const {
+std::span<const std::int64_t> RankWorker::positions(RowSet set) const {
   return std::span(positions_)
       .subspan(static_cast<std::size_t>(table_.first(set)),
                static_cast<std::size_t>(table_.rows(set)));
 }
 
-std::span<const std::int32_t* const> Worker::block_tables(RowSet set) const {
+std::span<const std::int32_t* const> RankWorker::block_tables(RowSet set) const {
   return std::span(tables_).subspan(static_cast<std::size_t>(table_.first(set)),
                                     static_cast<std::size_t>(table_.rows(set)));
 }
 
-Worker::MatrixView Worker::matrix(const WeightSlice& slice) const {
+RankWorker::MatrixView RankWorker::matrix(const WeightSlice& slice) const {
   const Held& held = held_.at(slice.id);
   CHECK(held.matrix != nullptr);
   return {held.matrix.get(),
@@ -133,17 +134,17 @@ Worker::MatrixView Worker::matrix(const WeightSlice& slice) const {
           {slice.cols.begin - held.slice.cols.begin, slice.cols.end - held.slice.cols.begin}};
 }
 
-const float* Worker::vector(const WeightSlice& slice) const {
+const float* RankWorker::vector(const WeightSlice& slice) const {
   const Held& held = held_.at(slice.id);
   CHECK(held.vector != nullptr);
   return held.vector->data() + (slice.rows.begin - held.slice.rows.begin);
 }
 
-GroupId Worker::group(GroupKind kind) const {
+GroupId RankWorker::group(GroupKind kind) const {
   return groups_[static_cast<std::size_t>(program_->phase)][static_cast<std::size_t>(kind)];
 }
 
-Status Worker::operator_step(const step::Norm& s) {
+Status RankWorker::operator_step(const step::Norm& s) {
   const std::int64_t d = s.weight.rows.size();
   const std::int64_t n = rows(s.in);
   const Rows out = resize(s.out, d);
@@ -154,7 +155,7 @@ Status Worker::operator_step(const step::Norm& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::HeadNorm& s) {
+Status RankWorker::operator_step(const step::HeadNorm& s) {
   const std::int64_t head_dim = context_.model.head_dim;
   const std::int64_t n = rows(s.reg) * s.heads;
   const Rows heads{reg(s.reg).data, head_dim};  // heads of a row are contiguous
@@ -165,7 +166,7 @@ Status Worker::operator_step(const step::HeadNorm& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::Clamp& s) {
+Status RankWorker::operator_step(const step::Clamp& s) {
   const Rows x = reg(s.reg);
   const auto limit = static_cast<float>(s.limit);
   for (std::int64_t r = 0; r < rows(s.reg); ++r) {
@@ -176,7 +177,7 @@ Status Worker::operator_step(const step::Clamp& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::Gemm& s) {
+Status RankWorker::operator_step(const step::Gemm& s) {
   const MatrixView w = matrix(s.w);
   GemmArgs args;
   args.rows = rows(s.out);
@@ -192,7 +193,7 @@ Status Worker::operator_step(const step::Gemm& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::LeafGemm& s) {
+Status RankWorker::operator_step(const step::LeafGemm& s) {
   const MatrixView w = matrix(s.w);
   LeafGemmArgs args;
   args.rows = rows(s.in);
@@ -206,14 +207,14 @@ Status Worker::operator_step(const step::LeafGemm& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::Rope& s) {
+Status RankWorker::operator_step(const step::Rope& s) {
   context_.device.rope(rows(s.reg), s.heads, context_.model.head_dim, positions(row_set(s.reg)),
                        context_.rope_table.data(), reg(s.reg));
   return ok_status();
 }
 
-void Worker::activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate,
-                      Rows up) const {
+void RankWorker::activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate,
+                          Rows up) const {
   const bool silu = context_.model.activation == Activation::Silu;
   if (gated && silu) {
     context_.device.silu_mul(rows, width, gate, up, up);
@@ -229,12 +230,12 @@ void Worker::activate(std::int64_t rows, std::int64_t width, bool gated, ConstRo
   }
 }
 
-Status Worker::operator_step(const step::Activate& s) {
+Status RankWorker::operator_step(const step::Activate& s) {
   activate(rows(Register::Up), s.width, s.gated, reg(Register::Gate), reg(Register::Up));
   return ok_status();
 }
 
-Status Worker::operator_step(const step::Residual& s) {
+Status RankWorker::operator_step(const step::Residual& s) {
   context_.device.add(rows(Register::Hidden), width(Register::Hidden), reg(s.in),
                       reg(Register::Hidden));
   return ok_status();

@@ -1,4 +1,4 @@
-// Worker: one rank at work, the interpreter that turns a Program's steps into bytes.
+// RankWorker: one rank at work, the interpreter that turns a Program's steps into bytes.
 //
 // A worker owns the rank's registers, KV cache and routing state, shares immutable weights, and
 // visits the steps of each microbatch in order. It sees every batch of its replica whole (the
@@ -48,9 +48,9 @@ struct RunContext {
   LogitSink on_logits;
 };
 
-class Worker {
+class RankWorker {
  public:
-  Worker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm);
+  RankWorker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm);
 
   Status prepare();  // joins groups, makes the KV cache
   Status load();     // weights

@@ -10,7 +10,7 @@ namespace pentafold {
 
 // The sum over all heads must not depend on how heads are spread: every rank receives each head's
 // own sum of squares and adds all of them in the one tree over heads.
-Status Worker::operator_step(const step::WidthNorm& s) {
+Status RankWorker::operator_step(const step::WidthNorm& s) {
   const std::int64_t head_dim = context_.model.head_dim;
   const std::int64_t n = rows(s.reg);
   const std::int64_t mine = s.heads.size();
@@ -77,7 +77,7 @@ std::vector<Bytes> views(const std::vector<std::vector<float>>& messages) {
 
 }  // namespace
 
-Status Worker::operator_step(const step::SeqToHeads& s) {
+Status RankWorker::operator_step(const step::SeqToHeads& s) {
   const std::int64_t head_dim = context_.model.head_dim;
   const std::int64_t members = group_size(GroupKind::Sequence);
   const std::int64_t local = table_.rows(RowSet::Local);
@@ -106,7 +106,7 @@ Status Worker::operator_step(const step::SeqToHeads& s) {
       });
 }
 
-Status Worker::operator_step(const step::HeadsToSeq& s) {
+Status RankWorker::operator_step(const step::HeadsToSeq& s) {
   const std::int64_t head_dim = context_.model.head_dim;
   const std::int64_t members = group_size(GroupKind::Sequence);
   const ConstRows in = reg(Register::SeqAttn);
@@ -128,7 +128,7 @@ Status Worker::operator_step(const step::HeadsToSeq& s) {
       });
 }
 
-Status Worker::operator_step(const step::Attention& s) {
+Status RankWorker::operator_step(const step::Attention& s) {
   const ModelSpec& model = context_.model;
   CHECK(s.kv_heads == kv_heads_, "prefill and decode must agree on the cached heads");
   const std::int64_t in_stage = s.layer.value - context_.mesh.layers(ranks_.place.stage).begin;

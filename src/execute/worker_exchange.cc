@@ -22,7 +22,7 @@ Bytes row_bytes(ConstRows rows, std::int64_t first, std::int64_t count) {
 }  // namespace
 
 // Rows travel from the rank that owns the token; nothing is added, so -0.0 stays -0.0.
-Status Worker::operator_step(const step::Embed& s) {
+Status RankWorker::operator_step(const step::Embed& s) {
   const std::int64_t d = context_.model.d;
   const std::int64_t n = table_.rows(RowSet::Local);
   const Rows hidden = resize(Register::Hidden, d);
@@ -49,7 +49,7 @@ Status Worker::operator_step(const step::Embed& s) {
 }
 
 // Exchange chunks, add in tree order, gather: two steps, each member sums its share of the rows.
-Status Worker::operator_step(const step::AllReduce& s) {
+Status RankWorker::operator_step(const step::AllReduce& s) {
   const std::int64_t n = table_.rows(RowSet::Local);
   const std::int64_t members = group_size(GroupKind::Tensor);
   const std::int64_t me = self(GroupKind::Tensor);
@@ -99,7 +99,7 @@ Status Worker::operator_step(const step::AllReduce& s) {
       });
 }
 
-Status Worker::operator_step(const step::Send& s) {
+Status RankWorker::operator_step(const step::Send& s) {
   const auto& stages = context_.plan.stages;
   const StagePlan& target = stages[ranks_.place.stage.index() + 1];
   const ConstRows hidden = reg(Register::Hidden);
@@ -118,7 +118,7 @@ Status Worker::operator_step(const step::Send& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::Recv& s) {
+Status RankWorker::operator_step(const step::Recv& s) {
   const auto& stages = context_.plan.stages;
   const StagePlan& source = stages[ranks_.place.stage.index() - 1];
   const std::int64_t d = context_.model.d;
@@ -147,7 +147,7 @@ Status Worker::operator_step(const step::Recv& s) {
 }
 
 // Vocabulary shards meet at the group's first member, a few rows at a time to bound memory.
-Status Worker::operator_step(const step::LmHead& s) {
+Status RankWorker::operator_step(const step::LmHead& s) {
   std::vector<std::int64_t> wanted;  // of Local
   for (std::int64_t r = 0; r < table_.local.size(); ++r) {
     const auto& row = table_.group[static_cast<std::size_t>(table_.local.begin + r)];
@@ -161,7 +161,7 @@ Status Worker::operator_step(const step::LmHead& s) {
   return ok_status();
 }
 
-Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> wanted) {
+Status RankWorker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> wanted) {
   const std::int64_t d = context_.model.d;
   const auto n = static_cast<std::int64_t>(wanted.size());
   const ConstRows normed = reg(Register::Normed);
@@ -206,7 +206,7 @@ Status Worker::emit_logits(const step::LmHead& s, std::span<const std::int64_t> 
 }
 
 // MoeOut = slices of the tensor group in order.
-Status Worker::operator_step(const step::GatherSlices& s) {
+Status RankWorker::operator_step(const step::GatherSlices& s) {
   const std::int64_t n = table_.rows(RowSet::Local);
   const std::int64_t members = group_size(GroupKind::Tensor);
   const Rows out = resize(Register::MoeOut, s.width);

@@ -46,7 +46,7 @@ std::vector<std::byte> encode(const DispatchMessage& message, ConstRows x, std::
 
 }  // namespace
 
-Status Worker::operator_step(const step::Route& s) {
+Status RankWorker::operator_step(const step::Route& s) {
   const RouterRule rule = router_rule(context_.model);
   const std::int64_t n = rows(Register::RouterLogits);
   const ConstRows logits = reg(Register::RouterLogits);
@@ -65,7 +65,7 @@ Status Worker::operator_step(const step::Route& s) {
   return ok_status();
 }
 
-void Worker::count_routing(LayerId layer, std::span<const std::int32_t> before) {
+void RankWorker::count_routing(LayerId layer, std::span<const std::int32_t> before) {
   LayerRouting& counts = routing_.layers[layer.index()];
   const RouterRule rule = router_rule(context_.model);
   const std::int64_t n = rows(Register::RouterLogits);
@@ -83,7 +83,7 @@ void Worker::count_routing(LayerId layer, std::span<const std::int32_t> before) 
 
 // Every rank of the stage replays the same admission over all rows of the microbatch, in row order;
 // the ledger carries over to the step's later microbatches, whose rows come later in that order.
-Status Worker::operator_step(const step::Capacity& s) {
+Status RankWorker::operator_step(const step::Capacity& s) {
   const RouterRule rule = router_rule(context_.model);
   const bool ranked = context_.plan.overflow == OverflowPolicy::NextBest;
   const std::vector<std::int32_t> mine = capacity_entries(rule, ranked);
@@ -120,7 +120,7 @@ Status Worker::operator_step(const step::Capacity& s) {
 }
 
 // For each row of Slice: its number, its top_k, and (ranked) all experts from best to worst.
-std::vector<std::int32_t> Worker::capacity_entries(const RouterRule& rule, bool ranked) const {
+std::vector<std::int32_t> RankWorker::capacity_entries(const RouterRule& rule, bool ranked) const {
   std::vector<std::int32_t> entries;
   const auto experts = static_cast<std::size_t>(rule.experts);
   for (std::int64_t r = 0; r < table_.slice.size(); ++r) {
@@ -136,7 +136,7 @@ std::vector<std::int32_t> Worker::capacity_entries(const RouterRule& rule, bool 
   return entries;
 }
 
-void Worker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before) {
+void RankWorker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before) {
   const auto top_k = static_cast<std::size_t>(rule.top_k);
   const auto experts = static_cast<std::size_t>(rule.experts);
   for (std::size_t r = 0; r * top_k < before.size(); ++r) {
@@ -146,7 +146,7 @@ void Worker::reweight_rows(const RouterRule& rule, std::span<const std::int32_t>
   }
 }
 
-Status Worker::operator_step(const step::Dispatch& s) {
+Status RankWorker::operator_step(const step::Dispatch& s) {
   const auto members = static_cast<std::size_t>(group_size(GroupKind::Stage));
   const std::int64_t top_k = context_.model.top_k;
   const std::int64_t n = rows(Register::RouterLogits);
@@ -197,7 +197,7 @@ Status Worker::operator_step(const step::Dispatch& s) {
   });
 }
 
-Status Worker::operator_step(const step::ExpertMlp& s) {
+Status RankWorker::operator_step(const step::ExpertMlp& s) {
   const std::int64_t d = context_.model.d;
   std::map<std::int32_t, const step::LocalExpert*> local;
   for (const step::LocalExpert& expert : s.experts) local[expert.expert.value] = &expert;
@@ -222,8 +222,8 @@ Status Worker::operator_step(const step::ExpertMlp& s) {
   return ok_status();
 }
 
-void Worker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
-                        std::span<const std::size_t> mine) {
+void RankWorker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
+                            std::span<const std::size_t> mine) {
   const std::int64_t d = context_.model.d;
   const auto n = static_cast<std::int64_t>(mine.size());
   const std::int64_t hidden = expert.up.rows.size();
@@ -277,7 +277,7 @@ void Worker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& exper
 
 // Rule 4: each expert's output is completed (its tree) before it is weighted; a token's experts are
 // added in the gate's order.
-Status Worker::operator_step(const step::Combine& s) {
+Status RankWorker::operator_step(const step::Combine& s) {
   const std::int64_t d = s.width;
   const std::int64_t top_k = context_.model.top_k;
   const std::int64_t n = rows(Register::Routed);
@@ -327,7 +327,7 @@ Status Worker::operator_step(const step::Combine& s) {
   return ok_status();
 }
 
-Status Worker::operator_step(const step::AddShared& s) {
+Status RankWorker::operator_step(const step::AddShared& s) {
   const std::int64_t n = rows(Register::MoeOut);
   const std::int64_t d = context_.model.d;
   if (!s.gated) {

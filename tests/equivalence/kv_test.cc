@@ -12,8 +12,8 @@ namespace {
 
 // Compares what `rank` caches of every layer and block with the one rank's cache of the same heads.
 void expect_same_cache(const PlanRunner& split_run, Rank rank, const PlanRunner& whole_run) {
-  const Worker& mine = split_run.engine().worker(rank);
-  const Worker& whole = whole_run.engine().worker(Rank(0));
+  const RankWorker& mine = split_run.engine().worker(rank);
+  const RankWorker& whole = whole_run.engine().worker(Rank(0));
   const KvShape& shape = mine.kv_cache().shape();
   ASSERT_EQ(shape.layers, whole.kv_cache().shape().layers);
   const std::int64_t head = kKvBlockTokens * shape.head_dim;
