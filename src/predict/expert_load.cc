@@ -112,11 +112,14 @@ ExpertLoad::Busiest ExpertLoad::busiest(double rows, std::int64_t ep, std::int64
   const auto experts = static_cast<double>(experts_);
   const double spread = largest_normal(groups);
   // A row draws without putting back, so its choices spread less than independent ones.
-  const double drawn = experts_ > 1 ? (experts - picks) / (experts - 1) : 0;
-  const double mean = rows * picks / groups * peak_share;
+  const double drawn = experts_ > 1 ? (experts - picks) / (experts - 1) * (1 - 1 / groups) : 0.0;
+  const double mean = rows * picks / groups;
+  // Of a few rows the tail is a Poisson number's (Cornish-Fisher's first term).
+  const double chance =
+      spread * std::sqrt(mean * drawn) + std::max(0.0, spread * spread - 1) / 6 * drawn;
   Busiest out;
-  out.rows = std::min(mean + spread * std::sqrt(mean * (1 - 1 / groups) * drawn),
-                      rows * std::min(held, picks));
+  out.rows =
+      std::min(mean + std::hypot(mean * (peak_share - 1), chance), rows * std::min(held, picks));
   double touched = 1 - std::pow(1 - picks / experts, rows);
   if (!share_.empty()) {
     touched = 0;
