@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/split.h"
+#include "plan/memory.h"
 
 namespace pentafold {
 namespace {
@@ -74,14 +75,17 @@ double layer_weight_bytes(const LayerShape& kind, const Worker& worker) {
 
 double layer_kv_bytes(const LayerShape& kind, const Worker& worker, std::int64_t tokens) {
   const MixerShape& mixer = kind.mixer;
-  const std::int64_t kept = mixer.window > 0 ? std::min(tokens, mixer.window) : tokens;
+  // Caches are handed out in whole blocks.
+  const std::int64_t kept =
+      kv_blocks_for(mixer.window > 0 ? std::min(tokens, mixer.window) : tokens) * kKvTokensPerBlock;
   const double share = static_cast<double>(kv_heads_held(mixer, worker.tensor_ranks())) /
                        static_cast<double>(std::max<std::int64_t>(mixer.kv_heads, 1));
   const double cached = static_cast<double>(mixer.kv_values) * static_cast<double>(kept) * share *
                         bytes_per_value(worker.precision.kv);
-  // A state is split by heads like the weights that make it, and kept in the activations' type.
+  // A state is split by heads like the weights that make it.
   const double state = static_cast<double>(mixer.state_values) /
-                       static_cast<double>(worker.tensor_ranks()) * kActivationBytes;
+                       static_cast<double>(worker.tensor_ranks()) *
+                       bytes_per_value(mixer.state_format);
   return cached + state;
 }
 
@@ -89,12 +93,16 @@ double outer_weight_bytes(const ModelShape& model, const Worker& worker, bool fi
   const bool tied = std::none_of(model.outer.begin(), model.outer.end(), [](const auto& group) {
     return group.part == WeightPart::Embedding;
   });
+  // Vocabularies divide unevenly; the fullest rank has one entry more.
+  const double shard = static_cast<double>((model.vocab + worker.tp - 1) / worker.tp);
+  const double uneven = shard * static_cast<double>(worker.tp) / static_cast<double>(model.vocab);
   double bytes = 0;
   for (const WeightGroup& group : model.outer) {
     const bool here = group.part == WeightPart::Embedding ? first
                       : group.part == WeightPart::Head    ? last || (tied && first)
                                                           : last;
-    if (here) bytes += group_bytes(group, nullptr, worker);
+    if (!here) continue;
+    bytes += group_bytes(group, nullptr, worker) * (group.split == Split::Vocab ? uneven : 1);
   }
   return bytes;
 }

@@ -38,7 +38,8 @@ std::int64_t expert_slots(std::int64_t experts, const Worker& worker);
 
 // One layer of `kind` on one rank of a stage.
 double layer_weight_bytes(const LayerShape& kind, const Worker& worker);
-// Of one sequence of `tokens` in one layer on one rank; window and state included.
+// Of one sequence of `tokens` in one layer on one rank, in whole blocks (plan/memory.h); window and
+// state included.
 double layer_kv_bytes(const LayerShape& kind, const Worker& worker, std::int64_t tokens);
 // Embedding, head and final norm on one rank of the first and last stage.
 double outer_weight_bytes(const ModelShape& model, const Worker& worker, bool first, bool last);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 namespace pentafold {
@@ -34,6 +35,27 @@ std::optional<std::string> tensor_failure(const ModelShape& model, const std::st
   return std::nullopt;
 }
 
+std::optional<std::string> expert_failure(const ModelShape& model, const Worker& w) {
+  if (!expert_degree_fits(model, w.etp)) {
+    return fmt::format("etp = {} does not divide the canonical leaves of an expert's hidden width",
+                       w.etp);
+  }
+  for (const LayerShape& kind : model.kinds) {
+    const std::int64_t experts = kind.ffn.experts;
+    if (experts == 0) continue;
+    if ((experts + w.redundant) % w.ep != 0) {
+      return fmt::format("ep = {} does not divide {} experts and {} redundant copies", w.ep,
+                         experts, w.redundant);
+    }
+    // A second copy in the same group would serve nobody.
+    if (w.redundant > (w.ep - 1) * experts) {
+      return fmt::format("ep = {} groups have no room for {} redundant copies of {} experts", w.ep,
+                         w.redundant, experts);
+    }
+  }
+  return std::nullopt;
+}
+
 // Where the experts' copies live when some are held twice: slots in order, as many in each group,
 // the extra ones after the last expert, so that two copies never meet in one group.
 std::vector<ExplicitPlacement> redundant_placement(const Worker& worker, std::int64_t experts) {
@@ -52,6 +74,21 @@ std::vector<ExplicitPlacement> redundant_placement(const Worker& worker, std::in
     }
   }
   return table;
+}
+
+// Live copies of the layer that has most, beyond one for each expert in each repeat.
+std::int64_t redundant_copies(const StagePlan& stage, std::int64_t experts) {
+  std::map<std::int64_t, std::int64_t> live;  // by layer; -1: of all layers
+  for (const ExplicitPlacement& entry : stage.explicit_placement) {
+    live[entry.layer] +=
+        std::ranges::count_if(entry.copies, [](const ExpertCopy& copy) { return !copy.backup; });
+  }
+  const std::int64_t everywhere = live[-1];
+  std::int64_t most = everywhere;
+  for (const auto& [layer, copies] : live) {
+    if (layer >= 0) most = std::max(most, everywhere + copies);
+  }
+  return std::max<std::int64_t>(most / stage.edp() - experts, 0);
 }
 
 }  // namespace
@@ -94,16 +131,7 @@ std::optional<std::string> folding_failure(const ModelShape& model, const Worker
         "stage",
         w.ep, w.etp, w.stage_ranks());
   }
-  if (model.experts() == 0) return std::nullopt;
-  if (!expert_degree_fits(model, w.etp)) {
-    return fmt::format("etp = {} does not divide the canonical leaves of an expert's hidden width",
-                       w.etp);
-  }
-  if ((model.experts() + w.redundant) % w.ep != 0) {
-    return fmt::format("ep = {} does not divide {} experts and {} redundant copies", w.ep,
-                       model.experts(), w.redundant);
-  }
-  return std::nullopt;
+  return expert_failure(model, w);
 }
 
 Plan plan_of(const Worker& worker, const ModelShape& model, std::int64_t replicas) {
@@ -117,7 +145,7 @@ Plan plan_of(const Worker& worker, const ModelShape& model, std::int64_t replica
     stage.tp = worker.tp;
     stage.ep = worker.ep;
     stage.etp = worker.etp;
-    if (worker.redundant > 0) {
+    if (worker.redundant > 0 && model.experts() > 0) {
       stage.placement = PlacementStyle::Explicit;
       stage.explicit_placement = redundant_placement(worker, model.experts());
     }
@@ -135,6 +163,11 @@ Result<Worker> worker_of(const Plan& plan, const ModelShape& model) {
     return make_error(ErrorCode::InvalidSpec, "the plan has no pipeline stage", plan.file);
   }
   const StagePlan& first = plan.stages.front();
+  if (std::min({first.dp, first.sp, first.tp, first.ep, first.etp}) < 1 || first.edp() < 1) {
+    return make_error(ErrorCode::InfeasiblePlan,
+                      "degrees are at least 1, and ep x etp at most dp x sp x tp", plan.file,
+                      first.line);
+  }
   Worker w;
   for (const StagePlan& stage : plan.stages) {
     if (stage.dp != first.dp || stage.sp != first.sp || stage.tp != first.tp ||
@@ -144,20 +177,13 @@ Result<Worker> worker_of(const Plan& plan, const ModelShape& model) {
                         plan.file, stage.line);
     }
     w.stage_layers.push_back(stage.layers);
+    w.redundant = std::max(w.redundant, redundant_copies(stage, model.experts()));
   }
   w.dp = first.dp;
   w.sp = first.sp;
   w.tp = first.tp;
   w.ep = first.ep;
   w.etp = first.etp;
-  std::int64_t copies = 0;
-  for (const ExplicitPlacement& entry : first.explicit_placement) {
-    copies += static_cast<std::int64_t>(
-        std::ranges::count_if(entry.copies, [](const ExpertCopy& copy) { return !copy.backup; }));
-  }
-  const std::int64_t experts = model.experts();
-  if (copies > 0 && w.edp() > 0)
-    w.redundant = std::max<std::int64_t>(copies / w.edp() - experts, 0);
   w.microbatches = plan.microbatches;
   w.chunk = plan.prefill_chunk;
   w.batch = std::max<std::int64_t>(plan.max_batch / w.dp, 1);

@@ -13,6 +13,11 @@ namespace {
 
 constexpr int kShuffles = 8;
 
+// Mean of the largest of n standard normal numbers, within 0.1 for n up to 1024.
+double largest_normal(double n) {
+  return n > 1 ? std::sqrt(2 * std::log(n)) - 0.58 : 0;
+}
+
 // Largest sum of any of `ep` blocks after a fixed pseudo-random order.
 double shuffled_peak(const std::vector<double>& share, std::int64_t ep) {
   double sum = 0;
@@ -101,28 +106,32 @@ double ExpertLoad::peak_share(std::int64_t ep, std::int64_t redundant) const {
 
 ExpertLoad::Busiest ExpertLoad::busiest(double rows, std::int64_t ep, std::int64_t slots,
                                         double peak_share) const {
-  const double choices = rows * static_cast<double>(top_k_);
   const auto groups = static_cast<double>(ep);
   const auto held = static_cast<double>(slots);
-  const double spread = std::sqrt(2 * std::log(groups));
-  const double mean = choices / groups * peak_share;
+  const auto picks = static_cast<double>(top_k_);
+  const auto experts = static_cast<double>(experts_);
+  const double spread = largest_normal(groups);
+  // A row draws without putting back, so its choices spread less than independent ones.
+  const double drawn = experts_ > 1 ? (experts - picks) / (experts - 1) * (1 - 1 / groups) : 0.0;
+  const double mean = rows * picks / groups;
+  // Of a few rows the tail is a Poisson number's (Cornish-Fisher's first term).
+  const double chance =
+      spread * std::sqrt(mean * drawn) + std::max(0.0, spread * spread - 1) / 6 * drawn;
   Busiest out;
   out.rows =
-      std::min(mean + spread * std::sqrt(mean), rows * std::min(held, static_cast<double>(top_k_)));
-  if (share_.empty()) {
-    const double touched =
-        1 - std::pow(1 - static_cast<double>(top_k_) / static_cast<double>(experts_), rows);
-    out.experts = held * touched + spread * std::sqrt(held * touched * (1 - touched));
-  } else {
-    double touched = 0;
-    double variance = 0;
+      std::min(mean + std::hypot(mean * (peak_share - 1), chance), rows * std::min(held, picks));
+  double touched = 1 - std::pow(1 - picks / experts, rows);
+  if (!share_.empty()) {
+    touched = 0;
     for (const double share : share_) {
-      const double p = 1 - std::pow(1 - std::min(1.0, share * static_cast<double>(top_k_)), rows);
-      touched += p;
-      variance += p * (1 - p);
+      touched += 1 - std::pow(1 - std::min(1.0, share * picks), rows);
     }
-    out.experts = touched / groups + spread * std::sqrt(variance / groups);
+    touched /= experts;
   }
+  // The spread shrinks again when nearly all are touched, but only past the cap: more rows never
+  // touch fewer.
+  out.experts =
+      held * touched + spread * std::sqrt(held * touched * (1 - touched) * (1 - 1 / groups));
   out.experts = std::min({out.experts, held, std::max(out.rows, 1.0)});
   return out;
 }

@@ -4,10 +4,12 @@
 // exponent `skew`. Three effects, all on the busiest of ep groups:
 //   placement: hot experts fall together by chance (mean over fixed shuffles), or redundant copies
 //              of the hottest are dealt greedily (EPLB's rule);
-//   chance: of n choices a group gets m = n x share, the busiest of ep about m + sqrt(2 m ln ep);
+//   chance: of n choices a group gets m = n / ep, the busiest of ep about (sqrt(2 ln ep) - 0.58)
+//              standard deviations more; it is independent of the placement's excess, so the two
+//              add like standard deviations;
 //   distinct experts: E (1 - (1 - k / E)^T) of T rows touch weights, and the busiest group touches
 //              more, up to all it holds.
-// Source: DeepSeek EPLB; Gumbel's bound for the maximum of near-normal counts.
+// Source: DeepSeek EPLB; the mean of the largest of near-normal counts (Gumbel 1958).
 // Cost: O(E log E) per (ep, redundant), then O(1) (even) or O(E). Held by
 // predict/expert_load_test.cc (against routed samples).
 #pragma once

@@ -155,7 +155,8 @@ Cost StepCost::tensor_decode(std::size_t kind, const Worker& worker, std::int64_
                           static_cast<double>(std::max<std::int64_t>(mixer.kv_heads, 1));
   const double bytes = n * (attended * static_cast<double>(mixer.kv_values) * kv_share *
                                 bytes_per_value(worker.precision.kv) +
-                            2 * static_cast<double>(mixer.state_values) / ways * kRowBytes);
+                            2 * static_cast<double>(mixer.state_values) / ways *
+                                bytes_per_value(mixer.state_format));
   cost.add_roofline(flops / (cluster_.gpu.bf16_flops * constants_.attention),
                     bytes / (cluster_.gpu.memory_bytes_per_s * constants_.kv_stream), Bound::Kv);
   add_tensor_collectives(cost, kind, tensor, tensor, rows);
