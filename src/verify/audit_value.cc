@@ -258,9 +258,9 @@ std::string in_unit_of(double value, const StatedValue& like) {
   const double shown = value / like.scale;
   const bool whole = std::abs(shown - std::round(shown)) < 1e-9 * std::abs(shown);
   const double magnitude = std::abs(shown);
-  const std::string number = whole && magnitude < 1e9              ? fmt::format("{:.0f}", shown)
-                             : magnitude >= 100 && magnitude < 1e9 ? fmt::format("{:.1f}", shown)
-                                                                   : fmt::format("{:.4g}", shown);
+  std::string number = whole && magnitude < 1e9              ? fmt::format("{:.0f}", shown)
+                       : magnitude >= 100 && magnitude < 1e9 ? fmt::format("{:.1f}", shown)
+                                                             : fmt::format("{:.4g}", shown);
   if (like.unit.empty()) return number;
   return like.unit == "%" || like.unit == "x" ? number + like.unit : number + " " + like.unit;
 }
