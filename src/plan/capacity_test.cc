@@ -90,8 +90,8 @@ TEST(Capacity, KvIsTheEnginesPool) {
       double most = 0;
       for (std::int64_t r = 0; r < w.stage_ranks(); ++r) {
         const RankProgram program = lower_rank(context, context.mesh.rank_at(0, StageId(stage), r));
-        most = std::max(
-            most, static_cast<double>(kv_bytes(context, program, w.batch * kv_blocks_for(tokens))));
+        const RunBounds run = planned_bounds(context.plan, w.batch * kv_blocks_for(tokens));
+        most = std::max(most, static_cast<double>(kv_bytes(context, program, run)));
       }
       EXPECT_DOUBLE_EQ(stage_bytes(shape, w, stage, tokens, 1).kv, most);
     }

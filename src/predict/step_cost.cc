@@ -245,7 +245,7 @@ Cost StepCost::experts(std::size_t kind, const Worker& worker, std::int64_t rows
   cost.add_roofline(flops / (cluster_.gpu.flops(format) * gemm_efficiency(constants_, format) *
                              constants_.grouped_gemm),
                     busiest.experts * expert * bytes_per_value(format) /
-                        (cluster_.gpu.memory_bytes_per_s * constants_.stream),
+                        (cluster_.gpu.memory_bytes_per_s * constants_.expert_stream),
                     Bound::Hbm);
   const std::int64_t homes = worker.ep * worker.etp;
   if (homes <= 1) return cost;

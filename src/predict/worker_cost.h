@@ -9,9 +9,11 @@
 // In a steady state of b sequences per dp group, each living (osl - 1) decode steps, a worker
 // spends (osl - 1) decode steps and b / w prefill passes (w prompts a pass) to finish b sequences
 // per group: that cycle gives throughput, and the passes of others stretch a sequence's TPOT. A
-// request waits for half of the step in progress; with an arrival rate also in the queue (M/D/1,
-// Pollaczek-Khinchine). Percentiles are the simulator's matter.
-// Cost: O(stages x kinds). Held by predict/worker_cost_test.cc and predict/monotone_test.cc.
+// request waits for half of a step and, where others' prompts may be ahead, half of a pass (a
+// bound: the true mean weighs them by their share of the time, and would make a faster decode look
+// worse); with an arrival rate also in the queue (M/D/1, Pollaczek-Khinchine). Percentiles are the
+// simulator's matter. Cost: O(stages x kinds). Held by predict/worker_cost_test.cc and
+// predict/monotone_test.cc.
 #pragma once
 
 #include <cstdint>
