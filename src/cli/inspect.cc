@@ -102,7 +102,7 @@ void print_json(const ModelInput& input) {
 int inspect_verb(const InspectOptions& options) {
   const auto any = load_any_model(options.model);
   if (!any.ok()) return report_error(any.error());
-  if (!any->input) return inspect_shape(any->shape, options);
+  if (!any->input) return inspect_shape(*any, options);
   const std::optional<ModelInput>& input = any->input;
   if (!input->checkpoint_dir.empty()) {
     // Opening checks that every tensor is there with the right shape and a type that can be run.

@@ -41,8 +41,7 @@ std::string mixer_text(const MixerShape& m) {
 
 void print_text(const ModelShape& m) {
   const ParamCounts params = count_params(m);
-  fmt::print("{} ({}), a shape without weights, published in {}\n", m.name, m.family,
-             to_string(m.stored));
+  fmt::print("{} ({}), published in {}\n", m.name, m.family, to_string(m.stored));
   fmt::print("  layers        {}, d {}, vocabulary {}\n", m.num_layers(), m.d, m.vocab);
   for (std::size_t kind = 0; kind < m.kinds.size(); ++kind) {
     fmt::print("  {:>4} layers   {}; {}\n", layers_of(m, kind), mixer_text(m.kinds[kind].mixer),
@@ -83,7 +82,8 @@ void print_json(const ModelShape& m) {
 
 }  // namespace
 
-int inspect_shape(const ModelShape& model, const InspectOptions& options) {
+int inspect_shape(const AnyModel& any, const InspectOptions& options) {
+  const ModelShape& model = any.shape;
   if (options.tensors) {
     return report_error(make_error(ErrorCode::Unsupported,
                                    "--tensors lists a checkpoint's tensors, and this is a shape "
@@ -94,6 +94,7 @@ int inspect_shape(const ModelShape& model, const InspectOptions& options) {
     print_json(model);
   } else {
     print_text(model);
+    if (any.obstacle) fmt::print("  run           refused: {}\n", any.obstacle->to_string());
   }
   return 0;
 }

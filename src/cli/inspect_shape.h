@@ -7,6 +7,6 @@
 namespace pentafold {
 
 // Prints; returns the exit code.
-int inspect_shape(const ModelShape& model, const InspectOptions& options);
+int inspect_shape(const AnyModel& any, const InspectOptions& options);
 
 }  // namespace pentafold

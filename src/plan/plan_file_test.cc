@@ -91,6 +91,29 @@ TEST(PlanFile, EveryRunSettingArrives) {
   EXPECT_EQ(plan.requests.seed, 17U);
 }
 
+TEST(PlanFile, PrecisionIsAWordOrAMapping) {
+  const auto precision = [](const std::string& yaml) { return parsed(yaml).precision.value(); };
+  constexpr NumberFormat kBf16 = NumberFormat::BF16;
+  constexpr NumberFormat kFp8 = NumberFormat::FP8;
+  EXPECT_EQ(precision("precision: fp8\n"), (Precision{kFp8, kFp8, kBf16, kBf16}));
+  EXPECT_EQ(precision("precision: f32\n"),
+            (Precision{NumberFormat::F32, NumberFormat::F32, NumberFormat::F32, kBf16}));
+  EXPECT_EQ(precision("precision: {experts: mxfp4, kv: fp8}\n"),
+            (Precision{NumberFormat::MXFP4, kBf16, kBf16, kFp8}));
+  EXPECT_EQ(short_plan("precision=fp8,device=h200-sxm").precision,
+            (Precision{kFp8, kFp8, kBf16, kBf16}));
+  EXPECT_EQ(short_plan("precision=fp8,device=h200-sxm").device, "h200-sxm");
+  EXPECT_EQ(parsed("prefill_pool: pool.yaml\n").prefill_pool, "plans/pool.yaml");
+  expect_says(complaint("tp: 1\nprecision: fp9\n"), {"p.yaml:2: ", "\"fp8\""});
+  expect_says(complaint("precision:\n  expert: fp8\n"), {"p.yaml:2: ", "\"experts\""});
+  expect_says(complaint("precision: {kv: 8}\n"), {"p.yaml:1: ", "number format"});
+  expect_says(complaint("weights: bf16\nprecision: bf16\n"), {"p.yaml:2: ", "keep one"});
+  expect_says(complaint("precision: [fp8]\n"), {"p.yaml:1: "});
+  expect_says(complaint("device: \"a b\"\n"), {"p.yaml:1: ", "h200-sxm"});
+  expect_says(complaint("prefill_pool: ''\n"), {"p.yaml:1: ", "plan file"});
+  EXPECT_FALSE(parse_plan_shorthand("precision=fp8,weights=bf16").ok());
+}
+
 TEST(PlanFile, StagesOverrideDefaultsAndRepeat) {
   const Plan plan = parsed(
       "tp: 2\nep: 2\nplacement: spread\nstages:\n  - {layers: 3, repeat: 2}\n"
@@ -307,7 +330,7 @@ TEST(PlanFile, TheExamplesOfTheDocumentAreRead) {
     parsed(text.substr(at, text.find("```", at) - at));
     ++examples;
   }
-  EXPECT_EQ(examples, 2);
+  EXPECT_EQ(examples, 3);
   for (const DegreeKey& key : kDegreeKeys) {
     EXPECT_NE(text.find("`" + std::string(key.name) + "`"), std::string::npos) << key.name;
   }

@@ -41,9 +41,12 @@ std::string written_path(const std::string& path, const std::string& plan_file) 
   if (folder.empty() || path.empty()) return path;
   const fs::path target(path);
   if (target.is_absolute() && folder.is_relative()) return path;
-  const fs::path relative = target.lexically_relative(folder);
-  if (!relative.empty()) return relative.string();
-  // One of the two leaves the current folder upwards, or only the plan's is absolute.
+  const bool plan_is_above = *folder.lexically_normal().begin() == "..";
+  if (target.is_absolute() == folder.is_absolute() && !plan_is_above) {
+    return target.lexically_normal().lexically_relative(folder.lexically_normal()).string();
+  }
+  // The way back from above leads through the names of the current folder, which only its absolute
+  // path tells.
   std::error_code unreadable;
   const fs::path from = fs::absolute(folder, unreadable).lexically_normal();
   const fs::path to = fs::absolute(target, unreadable).lexically_normal();

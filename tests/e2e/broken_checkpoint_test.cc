@@ -131,10 +131,18 @@ TEST_P(BrokenModelTest, IsRefusedInOneSentence) {
     EXPECT_EQ(pentafold(run).exit_code, 0);
   }
   broken.breaks(folder);
-  for (const auto& arguments : {run, {"inspect", folder.path()}}) {
-    const ProcessResult result = pentafold(arguments);
-    EXPECT_TRUE(refused(result, {folder.path(), broken.file, broken.says})) << arguments.front();
+  EXPECT_TRUE(refused(pentafold(run), {folder.path(), broken.file, broken.says}));
+  const ProcessResult inspect = pentafold({"inspect", folder.path()});
+  if (inspect.exit_code == 2) {
+    EXPECT_TRUE(refused(inspect, {folder.path(), broken.file, broken.says}));
+    return;
   }
+  // What is whole but not for this engine has a shape, and the reason is said with it.
+  EXPECT_TRUE(broken.name == "ActivationUnknown" || broken.name == "RopeUnknown" ||
+              broken.name == "Quantised")
+      << inspect.out;
+  EXPECT_NE(inspect.out.find(broken.says), std::string::npos) << inspect.out;
+  EXPECT_NE(inspect.out.find("refused"), std::string::npos) << inspect.out;
 }
 
 std::string case_name(const ::testing::TestParamInfo<BrokenModel>& info) {
