@@ -39,8 +39,7 @@ Traffic expert_traffic(const ModelShape& model, const LayerShape& layer, const W
   const std::int64_t ranks = worker.ep * worker.etp;
   if (layer.ffn.experts == 0 || ranks <= 1) return out;
   const auto homes = static_cast<double>(worker.ep);
-  const double picked =
-      homes * (1 - std::pow(1 - 1 / homes, static_cast<double>(layer.ffn.top_k)));
+  const double picked = homes * (1 - std::pow(1 - 1 / homes, static_cast<double>(layer.ffn.top_k)));
   const double copies = picked * static_cast<double>(worker.etp) * without_own(ranks);
   const double local = static_cast<double>(rows * worker.dp) /
                        static_cast<double>(worker.stage_ranks()) * peak_share;

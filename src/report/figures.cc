@@ -31,7 +31,7 @@ std::string format_plain(double value) {
 std::vector<const Figure*> group_of(const Figures& figures, std::string_view prefix) {
   std::vector<const Figure*> group;
   const std::string start = std::string(prefix) + ".";
-  for (const Figure& figure : figures.all()) {
+  for (const auto& [name, figure] : figures.all()) {
     if (figure.id.starts_with(start)) group.push_back(&figure);
   }
   return group;
@@ -49,10 +49,9 @@ void derive(const Figures& figures, const Figure& figure, std::size_t depth,
                      figure.what);
   if (!seen.insert(figure.id).second) return;
   out += fmt::format("{}  {}\n", indent, from(figure));
-  for (const std::string& name : names_in(figure.formula)) {
+  for (const std::string& name : inputs_of(figure.formula)) {
     const Figure* input = figures.find(name);
-    CHECK(input != nullptr);
-    if (seen.contains(name)) continue;
+    if (input == nullptr || seen.contains(name)) continue;
     derive(figures, *input, depth + 1, seen, out);
   }
 }
@@ -60,13 +59,13 @@ void derive(const Figures& figures, const Figure& figure, std::size_t depth,
 std::string unknown(const Figures& figures, std::string_view id) {
   std::vector<std::string_view> known;
   known.reserve(figures.all().size());
-  for (const Figure& figure : figures.all()) known.push_back(figure.id);
+  for (const auto& [name, figure] : figures.all()) known.push_back(figure.id);
   const std::string meant = nearest(id, known);
   if (!meant.empty()) {
     return fmt::format("no figure is called {}; did you mean \"{}\"?\n", quote_text(id), meant);
   }
   std::set<std::string> groups;
-  for (const Figure& figure : figures.all()) {
+  for (const auto& [name, figure] : figures.all()) {
     groups.insert(figure.id.substr(0, figure.id.find('.')));
   }
   return fmt::format("no figure is called {}; they are grouped under {}\n", quote_text(id),
@@ -108,19 +107,21 @@ std::string format_figure(double value, FigureUnit unit) {
 std::string Figures::value(const Figure& figure) {
   CHECK(!figure.id.empty() && std::ranges::all_of(figure.id, name_char));
   CHECK(!figure.formula.empty() || !figure.source.empty());
-  const auto [it, fresh] = index_.try_emplace(figure.id, all_.size());
-  if (fresh) {
-    for (const std::string& name : names_in(figure.formula)) {
-      if (find(name) == nullptr || name == figure.id) {
-        check_failed(__FILE__, __LINE__, "a formula names figures that exist",
-                     figure.id + " = " + figure.formula);
-      }
-    }
-    all_.push_back(figure);
-  } else if (all_[it->second].value != figure.value) {
+  const auto [it, fresh] = all_.try_emplace(figure.id, figure);
+  if (!fresh && it->second.value != figure.value) {
     check_failed(__FILE__, __LINE__, "a figure has one value", figure.id);
   }
   return format_figure(figure.value, figure.unit);
+}
+
+std::vector<std::string> Figures::missing() const {
+  std::vector<std::string> names;
+  for (const auto& [id, figure] : all_) {
+    for (std::string& name : inputs_of(figure.formula)) {
+      if (find(name) == nullptr) names.push_back(std::move(name));
+    }
+  }
+  return names;
 }
 
 std::string Figures::show(const Figure& figure) {
@@ -128,11 +129,11 @@ std::string Figures::show(const Figure& figure) {
 }
 
 const Figure* Figures::find(std::string_view id) const {
-  const auto it = index_.find(id);
-  return it == index_.end() ? nullptr : &all_[it->second];
+  const auto it = all_.find(id);
+  return it == all_.end() ? nullptr : &it->second;
 }
 
-std::vector<std::string> names_in(std::string_view formula) {
+std::vector<std::string> inputs_of(std::string_view formula) {
   static constexpr std::array<std::string_view, 4> kFunctions = {"min", "max", "ceil", "floor"};
   std::vector<std::string> names;
   for (std::size_t i = 0; i < formula.size();) {
@@ -161,15 +162,15 @@ std::string explain_number(const Figures& figures, std::string_view id) {
   const auto group = group_of(figures, id);
   if (group.empty()) return unknown(figures, id);
   for (const Figure* figure : group) {
-    out += fmt::format("{} = {}: {}\n  {}\n", figure->id, format_figure(figure->value, figure->unit),
-                       figure->what, from(*figure));
+    out += fmt::format("{} = {}: {}\n  {}\n", figure->id,
+                       format_figure(figure->value, figure->unit), figure->what, from(*figure));
   }
   return out;
 }
 
 std::string figure_table(const Figures& figures) {
   MarkdownTable table({"figure", "value", "is", "from"});
-  for (const Figure& figure : figures.all()) {
+  for (const auto& [name, figure] : figures.all()) {
     table.add({figure.id, format_figure(figure.value, figure.unit), figure.what, from(figure)});
   }
   return table.text();

@@ -2,8 +2,8 @@
 //
 // A figure is a leaf with a source ("datasheet: ...", "predict/cost_constants.h") or follows from
 // others by an arithmetic formula over their names (+ - * / and min, max, ceil, floor); a sum that
-// no formula could hold names the code that makes it. Figures are a graph without cycles: a formula
-// names only figures that exist already. format shows "18.2 ms [decode.tpot]".
+// no formula could hold names the code that makes it. A text shows "18.2 ms [decode.tpot]".
+// Figures are kept by name, so that a document never depends on the order they came in.
 // Cost: O(log n) to look up; O(n) to explain. Held by report/figures_test.cc, and every formula of
 // the plan report by planner/plan_report_test.cc, which evaluates them.
 #pragma once
@@ -49,15 +49,16 @@ class Figures {
   std::string value(const Figure& figure);
 
   const Figure* find(std::string_view id) const;  // nullptr: none of that name
-  const std::vector<Figure>& all() const { return all_; }
+  const std::map<std::string, Figure, std::less<>>& all() const { return all_; }
+  // Names in formulas that are no figure's; empty once a document is complete.
+  std::vector<std::string> missing() const;
 
  private:
-  std::vector<Figure> all_;
-  std::map<std::string, std::size_t, std::less<>> index_;
+  std::map<std::string, Figure, std::less<>> all_;
 };
 
 // Names in a formula, in order, each once.
-std::vector<std::string> names_in(std::string_view formula);
+std::vector<std::string> inputs_of(std::string_view formula);
 
 // The derivation of `id`, down to its sources, each figure once. A group ("memory") lists what is
 // in it; an unknown name is answered with the nearest known one.
