@@ -85,7 +85,9 @@ std::string headline(const ReportContext& x) {
   out += "**No plan of the lattice holds all limits.**";
   const StrategyFamily* nearest = nearest_family(x.result);
   if (nearest == nullptr) return out + " No candidate fits the fleet at all.\n\n";
-  const Miss& miss = *nearest->nearest;
+  Miss miss = *nearest->nearest;
+  // The search stops adding up at the limit; here are all of its bytes.
+  if (miss.limit == Limit::Memory) miss.reached = x.pools.front().prediction.memory.total();
   return out + fmt::format(
                    " The nearest misses {}: {} against {}. This document is about that "
                    "candidate, {}.\n\n",

@@ -107,8 +107,12 @@ std::string bounds_table(ReportContext& x) {
   MarkdownTable table({"limit", "no plan does better than", "because", "out of reach"});
   for (const Certificate& c : certificates(x.problem)) {
     std::string terms;
-    for (const BoundTerm& term : c.terms) terms += (terms.empty() ? "" : "; ") + term.what;
-    if (terms.empty()) terms = sentence(c);
+    for (const BoundTerm& term : c.terms) {
+      if (term.seconds <= 0) continue;
+      const U unit = c.limit == Limit::Memory ? U::Bytes : U::Seconds;
+      terms += fmt::format("{}{}: {}", terms.empty() ? "" : "; ", term.what,
+                           format_figure(term.seconds, unit));
+    }
     table.add({to_string(c.limit),
                x.figures.show({fmt::format("bound.{}", id_of(c.limit)), c.bound, unit_of(c.limit),
                                std::string("bound on ") + to_string(c.limit), "",
@@ -127,6 +131,10 @@ class Risks {
   void memory() {
     for (const ReportPool& p : x_.pools) {
       const Figure* headroom = x_.figures.find(p.id("memory.headroom"));
+      if (headroom->value < 0) {
+        say("it does not fit{}: headroom {}", p.title(), shown(headroom->id));
+        continue;
+      }
       if (headroom->value < kTightMemory) {
         say("memory is tight{}: {} of the usable memory is left", p.title(), shown(headroom->id));
       }
@@ -146,8 +154,12 @@ class Risks {
       const std::string id = std::string("headroom.") + id_of(row.limit);
       const Figure* headroom = x_.figures.find(id);
       if (headroom == nullptr || headroom->value >= kTightTarget) continue;
-      say("{} is near its target: headroom {}; means are predicted, tails are longer",
-          to_string(row.limit), shown(id));
+      if (headroom->value < 0) {
+        say("{} misses its target: headroom {}", to_string(row.limit), shown(id));
+      } else {
+        say("{} is near its target: headroom {}; means are predicted, tails are longer",
+            to_string(row.limit), shown(id));
+      }
     }
     if (x_.score && !x_.split() && !x_.problem.workload.rate_per_s) {
       say("no arrival rate is given, so TTFT [{}] has no queue in it", "prefill.ttft");
@@ -250,11 +262,20 @@ class Risks {
   std::string text_;
 };
 
+// "tpot" for "--target ..." with another TPOT, "gpus" for "--gpus 12", "precision_fp8".
+std::string relaxation_name(const Relaxation& r) {
+  if (r.option.starts_with("--target")) {
+    return figure_name(r.change.substr(0, r.change.find_first_of("0123456789")));
+  }
+  const bool word = r.option.starts_with("--precision");
+  return figure_name(word ? r.option : r.option.substr(0, r.option.find(' ')));
+}
+
 std::string relaxation_rows(ReportContext& x) {
   MarkdownTable table({"change", "say", "then: tokens/s per GPU", "TTFT", "TPOT", "GPUs", "note"});
   std::set<std::string> used;
   for (const Relaxation& r : x.why->relaxations) {
-    std::string name = figure_name(r.change.substr(0, r.change.find_first_of("0123456789")));
+    std::string name = relaxation_name(r);
     while (!used.insert(name).second) name += "_again";
     const std::string start = "path." + name + ".";
     const std::string source = "planner/why.h: a search with " + r.option;

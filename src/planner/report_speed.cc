@@ -249,7 +249,8 @@ LengthPoint at_workload(const Problem& problem, const std::vector<ReportPool>& p
 std::string lengths_section(ReportContext& x) {
   std::string out =
       "## By prompt length\n\nThe same workers at other prompt lengths; the batch shrinks to what "
-      "memory admits. Without queues; per GPU in use. Row n has the figures length.n.*\n\n";
+      "memory admits. Without queues, a prefill pool at most 90 % busy; per GPU in use. Row n has "
+      "the figures length.n.*\n\n";
   MarkdownTable table({"prompt", "batch .batch", "TTFT .ttft", "TPOT .tpot",
                        "tokens/s per GPU .per_gpu", "prompt tokens/s per GPU .prefill_per_gpu",
                        "figures"});

@@ -27,14 +27,19 @@ std::string format_plain(double value) {
                : (std::abs(value) < 1e3 ? fmt::format("{:.4g}", value) : format_count(value));
 }
 
-// Figures below `prefix` and a dot.
-std::vector<const Figure*> group_of(const Figures& figures, std::string_view prefix) {
-  std::vector<const Figure*> group;
-  const std::string start = std::string(prefix) + ".";
+// Figures whose name begins with `group` and a dot; where none does, those that have it inside.
+std::vector<const Figure*> group_of(const Figures& figures, std::string_view group) {
+  std::vector<const Figure*> found;
+  if (group.empty()) return found;
+  const std::string start = std::string(group) + ".";
   for (const auto& [name, figure] : figures.all()) {
-    if (figure.id.starts_with(start)) group.push_back(&figure);
+    if (name.starts_with(start)) found.push_back(&figure);
   }
-  return group;
+  if (!found.empty()) return found;
+  for (const auto& [name, figure] : figures.all()) {
+    if (("." + name + ".").find("." + start) != std::string::npos) found.push_back(&figure);
+  }
+  return found;
 }
 
 std::string from(const Figure& figure) {
@@ -59,14 +64,14 @@ void derive(const Figures& figures, const Figure& figure, std::size_t depth,
 std::string unknown(const Figures& figures, std::string_view id) {
   std::vector<std::string_view> known;
   known.reserve(figures.all().size());
-  for (const auto& [name, figure] : figures.all()) known.push_back(figure.id);
+  for (const auto& [name, figure] : figures.all()) known.push_back(name);
   const std::string meant = nearest(id, known);
   if (!meant.empty()) {
     return fmt::format("no figure is called {}; did you mean \"{}\"?\n", quote_text(id), meant);
   }
   std::set<std::string> groups;
   for (const auto& [name, figure] : figures.all()) {
-    groups.insert(figure.id.substr(0, figure.id.find('.')));
+    groups.insert(name.substr(0, name.find('.')));
   }
   return fmt::format("no figure is called {}; they are grouped under {}\n", quote_text(id),
                      fmt::join(groups, ", "));
@@ -83,7 +88,8 @@ std::string format_figure(double value, FigureUnit unit) {
     case FigureUnit::Seconds:
       return format_seconds(value);
     case FigureUnit::Share:
-      return fmt::format("{:.1f} %", value * 100);
+      // Not "-0.0 %".
+      return fmt::format("{:.1f} %", std::abs(value) < 0.0005 ? 0.0 : value * 100);
     case FigureUnit::Ratio:
       return fmt::format("{:.3g}", value);
     case FigureUnit::TokensPerSecond:
@@ -171,7 +177,7 @@ std::string explain_number(const Figures& figures, std::string_view id) {
 std::string figure_table(const Figures& figures) {
   MarkdownTable table({"figure", "value", "is", "from"});
   for (const auto& [name, figure] : figures.all()) {
-    table.add({figure.id, format_figure(figure.value, figure.unit), figure.what, from(figure)});
+    table.add({name, format_figure(figure.value, figure.unit), figure.what, from(figure)});
   }
   return table.text();
 }
