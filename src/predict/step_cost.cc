@@ -8,18 +8,17 @@
 namespace pentafold {
 namespace {
 
-constexpr double kRowBytes = 2;  // activations travel as bf16
-
-double row_bytes(NumberFormat format, double width) {
-  // Rows go to low-precision experts in their precision, with a scale for 128 values.
-  return bytes_per_value(format) < kRowBytes ? width * (1 + 4.0 / 128) : width * kRowBytes;
-}
-
 double gemm_efficiency(const CostConstants& constants, NumberFormat format) {
   return bytes_per_value(format) < kRowBytes ? constants.gemm_low : constants.gemm_bf16;
 }
 
 }  // namespace
+
+double dispatch_row_bytes(NumberFormat experts, std::int64_t width) {
+  const auto values = static_cast<double>(width);
+  // With a scale for 128 values.
+  return bytes_per_value(experts) < kRowBytes ? values * (1 + 4.0 / 128) : values * kRowBytes;
+}
 
 const char* to_string(Bound bound) {
   switch (bound) {
@@ -195,9 +194,10 @@ Cost StepCost::prefill_attention(const LayerShape& layer, const Worker& worker,
   return cost;
 }
 
-void StepCost::add_sequence_exchange(Cost& cost, const LayerShape& layer, const Worker& worker,
-                                     std::int64_t rows) const {
-  if (worker.sp <= 1) return;
+Cost StepCost::sequence_exchange(const LayerShape& layer, const Worker& worker,
+                                 std::int64_t rows) const {
+  Cost cost;
+  if (worker.sp <= 1) return cost;
   // Queries and outputs of all heads (half the operations of a pair), keys and values.
   const double width =
       (layer.mixer.prefill_pair_flops / 2 + static_cast<double>(layer.mixer.kv_values)) /
@@ -207,6 +207,7 @@ void StepCost::add_sequence_exchange(Cost& cost, const LayerShape& layer, const 
   const LinkLevel& link = cluster_.links[cluster_.level_of(worker.sp)];
   cost.add(Bound::Latency, 2 * (constants_.collective_s + link.latency_s));
   cost.add(Bound::Link, bytes / (link.bytes_per_s * constants_.link));
+  return cost;
 }
 
 Cost StepCost::tensor_prefill(std::size_t kind, const Worker& worker, std::int64_t prompts) const {
@@ -217,7 +218,7 @@ Cost StepCost::tensor_prefill(std::size_t kind, const Worker& worker, std::int64
     Cost cost;
     cost.add(Bound::Fixed, constants_.layer_s);
     add_tensor_weights(cost, kind, worker, worker.tp, local);
-    add_sequence_exchange(cost, layer, worker, local);
+    cost += sequence_exchange(layer, worker, local);
     add_tensor_collectives(cost, kind, worker.tp, worker.tensor_ranks(), local);
     return cost;
   };
@@ -252,7 +253,7 @@ Cost StepCost::experts(std::size_t kind, const Worker& worker, std::int64_t rows
   const double shown = 1 - constants_.hidden_comm;
   const Group group{homes, homes};
   Exchange exchange{stage_rows / static_cast<double>(worker.stage_ranks()) * peak_share,
-                    row_bytes(format, static_cast<double>(model_.d)),
+                    dispatch_row_bytes(format, model_.d),
                     static_cast<double>(worker.ep), static_cast<double>(layer.ffn.top_k),
                     static_cast<double>(worker.etp)};
   const auto both_ways = [&](double scale) {

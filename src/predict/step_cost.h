@@ -68,6 +68,9 @@ class StepCost {
   // Once per microbatch: hand-over to the next stage, embedding, logits of `sampled` rows.
   Cost hand_over(const Worker& worker, std::int64_t rows) const;
   Cost logits(const Worker& worker, std::int64_t sampled) const;
+  // What sequence parallelism adds to a layer of a prefill microbatch: `rows` rows of each rank
+  // trade sequence for heads and back. Part of tensor_prefill.
+  Cost sequence_exchange(const LayerShape& layer, const Worker& worker, std::int64_t rows) const;
   // Once per step.
   Cost fixed(std::int64_t requests) const;
 
@@ -91,8 +94,6 @@ class StepCost {
                           std::int64_t rows) const;
   void add_tensor_collectives(Cost& cost, std::size_t kind, std::int64_t tensor, std::int64_t span,
                               std::int64_t rows) const;
-  void add_sequence_exchange(Cost& cost, const LayerShape& layer, const Worker& worker,
-                             std::int64_t rows) const;
   Cost prefill_attention(const LayerShape& layer, const Worker& worker, std::int64_t prompts) const;
 
   const ModelShape& model_;
@@ -102,6 +103,10 @@ class StepCost {
   std::vector<KindSums> sums_;    // by kind
   std::vector<ExpertLoad> load_;  // by kind; of one expert where there is none
 };
+
+// Activations travel as bf16; rows go to low-precision experts in their precision.
+inline constexpr double kRowBytes = 2;
+double dispatch_row_bytes(NumberFormat experts, std::int64_t width);
 
 // Microbatches of a prefill of `prompts` prompts of `isl` tokens: how many are full, and the rows
 // of the last one (0: none).
