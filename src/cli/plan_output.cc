@@ -24,6 +24,10 @@ std::string asked(const PlanRequest& request) {
   return text + (targets.empty() ? "" : fmt::format("; {}", targets)) + "\n";
 }
 
+std::string gpus_text(std::int64_t gpus) {
+  return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s");
+}
+
 std::string searched(const SearchResult& result, double seconds) {
   return fmt::format("{} candidates in {}", result.lattice, format_seconds(seconds));
 }
@@ -46,9 +50,9 @@ std::string performance(const Problem& problem, const Score& s) {
 std::string pool_text(const StepCost& costs, const Problem& problem, const Pool& pool) {
   const WorkerPrediction found = predict_worker(costs, pool.worker, pool.role);
   const Worker& w = pool.worker;
-  std::string text = fmt::format("  {} worker{} for {}, {} GPU{} each: {}\n", pool.replicas,
-                                 pool.replicas == 1 ? "" : "s", to_string(pool.role), w.gpus(),
-                                 w.gpus() == 1 ? "" : "s", describe(w));
+  std::string text = fmt::format("  {} worker{} for {}, {} each: {}\n", pool.replicas,
+                                 pool.replicas == 1 ? "" : "s", to_string(pool.role),
+                                 gpus_text(w.gpus()), describe(w));
   text += fmt::format(
       "    memory {} of {}: weights {}, KV {}, activations {}, buffers {}, "
       "reserve {}\n",
@@ -91,13 +95,14 @@ std::string others(const Problem& problem, const SearchResult& result) {
   std::string text;
   if (fits.size() > 1) text += "\nthe best of other kinds:\n";
   for (std::size_t i = 1; i < std::min(fits.size(), kShown + 1); ++i) {
-    text += fmt::format("  {:<26} {} GPUs, {}\n", family_title(*fits[i]), fits[i]->best->score.gpus,
+    text += fmt::format("  {:<28} {}, {}\n", family_title(*fits[i]),
+                        gpus_text(fits[i]->best->score.gpus),
                         performance(problem, fits[i]->best->score));
   }
   if (!misses.empty()) text += "\nkinds without a plan, and the first limit of the nearest:\n";
   for (std::size_t i = 0; i < std::min(misses.size(), kShown); ++i) {
     const Miss& miss = *misses[i]->nearest;
-    text += fmt::format("  {:<26} {} {}, limit {}: {}\n", family_title(*misses[i]),
+    text += fmt::format("  {:<28} {} {}, limit {}: {}\n", family_title(*misses[i]),
                         to_string(miss.limit), format_limit(miss.limit, miss.reached),
                         format_limit(miss.limit, miss.bound), describe(misses[i]->nearest_worker));
   }
@@ -113,7 +118,7 @@ std::string other_precisions(const Problem& problem, const SearchResult& result)
     const Precision& precision = deployment.decode_pool().worker.precision;
     if (precision == problem.precisions.front()) continue;
     if (text.empty()) text = "\nin other precisions (which change the model's outputs):\n";
-    text += fmt::format("  {:<26} {} GPUs, {}\n", to_string(precision), deployment.score.gpus,
+    text += fmt::format("  {:<28} {}, {}\n", to_string(precision), gpus_text(deployment.score.gpus),
                         performance(problem, deployment.score));
   }
   return text;
@@ -181,8 +186,8 @@ std::string format_found(const PlanRequest& request, const SearchResult& result,
   const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
   const Deployment& winner = *result.winner;
   std::string text = asked(request);
-  text += fmt::format("best of {}:\n\n  {} GPUs: {}\n", searched(result, seconds),
-                      winner.score.gpus, performance(problem, winner.score));
+  text += fmt::format("best of {}:\n\n  {}: {}\n", searched(result, seconds),
+                      gpus_text(winner.score.gpus), performance(problem, winner.score));
   for (const Pool& pool : winner.pools) text += pool_text(costs, problem, pool);
   text += others(problem, result);
   text += other_precisions(problem, result);
@@ -213,8 +218,8 @@ std::string format_not_found(const PlanRequest& request, const SearchResult& res
   text += why.relaxations.empty() ? "\nno single relaxation would do.\n"
                                   : "\nany one of these would do:\n";
   for (const Relaxation& relaxation : why.relaxations) {
-    text += fmt::format("  {}  ({})\n      {}: {} GPUs, {}{}\n", relaxation.change,
-                        relaxation.option, describe(relaxation.found), relaxation.found.score.gpus,
+    text += fmt::format("  {}  ({})\n      {}: {}, {}{}\n", relaxation.change, relaxation.option,
+                        describe(relaxation.found), gpus_text(relaxation.found.score.gpus),
                         performance(relaxation.problem, relaxation.found.score),
                         relaxation.note.empty() ? "" : fmt::format("; {}", relaxation.note));
   }

@@ -52,7 +52,14 @@ Result<ClusterSpec> read_cluster(const PlanVerbOptions& o) {
     PF_ASSIGN(const GpuSpec gpu, find_gpu(o.gpu));
     cluster = default_cluster(gpu, gpus.value_or(0));
   }
-  if (o.dollars_per_hour) cluster.gpu.dollars_per_hour = *o.dollars_per_hour;
+  if (o.dollars_per_hour) {
+    constexpr double kMostDollars = 1e6;  // as in a cluster file
+    if (!(*o.dollars_per_hour > 0 && *o.dollars_per_hour <= kMostDollars)) {
+      return refused(fmt::format("--dollars-per-hour must be above 0, and at most {}, not {}",
+                                 kMostDollars, *o.dollars_per_hour));
+    }
+    cluster.gpu.dollars_per_hour = *o.dollars_per_hour;
+  }
   return cluster;
 }
 
@@ -127,8 +134,13 @@ Status read_mode(const std::string& mode, Problem& problem) {
                                meant.empty() ? "known are any, aggregated and disaggregated"
                                              : fmt::format("did you mean \"{}\"?", meant)));
   }
+  // The only token of an answer comes with the prefill: there is no decoding to set apart.
+  const bool decodes = problem.workload.osl > 1;
+  if (!decodes && mode == "disaggregated") {
+    return refused("osl = 1 and --mode disaggregated contradict each other: nothing is decoded");
+  }
   problem.aggregated = mode != "disaggregated";
-  problem.disaggregated = mode != "aggregated";
+  problem.disaggregated = mode != "aggregated" && decodes;
   return ok_status();
 }
 

@@ -42,7 +42,9 @@ class Relaxer {
   }
 
  private:
+  // A certificate that proves there is none saves the search.
   std::optional<Deployment> find(const Problem& problem) const {
+    if (std::ranges::any_of(certificates(problem), &Certificate::proves)) return std::nullopt;
     return search(problem, options_).winner;
   }
 
@@ -286,8 +288,11 @@ std::string format_limit(Limit limit, double value) {
 std::string format_targets(const Targets& t) {
   std::string text;
   const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ",") + part; };
-  if (t.ttft_s) add(fmt::format("ttft={:.6g}ms", *t.ttft_s * 1e3));
-  if (t.tpot_s) add(fmt::format("tpot={:.6g}ms", *t.tpot_s * 1e3));
+  const auto time = [](double s) {
+    return s < 1 ? fmt::format("{:.6g}ms", s * 1e3) : fmt::format("{:.6g}s", s);
+  };
+  if (t.ttft_s) add("ttft=" + time(*t.ttft_s));
+  if (t.tpot_s) add("tpot=" + time(*t.tpot_s));
   if (t.tokens_per_s_per_gpu) {
     add(fmt::format("tokens_per_s_per_gpu={:.10g}", *t.tokens_per_s_per_gpu));
   }
@@ -296,6 +301,9 @@ std::string format_targets(const Targets& t) {
   }
   if (t.tokens_per_s) add(fmt::format("tokens_per_s={:.10g}", *t.tokens_per_s));
   if (t.dollars_per_mtok) add(fmt::format("dollars_per_mtok={:.10g}", *t.dollars_per_mtok));
+  if (t.memory_fraction != Targets{}.memory_fraction) {
+    add(fmt::format("memory_fraction={:.10g}", t.memory_fraction));
+  }
   switch (t.objective) {
     case Objective::Gpus:
       add("gpus=min");
