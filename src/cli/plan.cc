@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "cli/verbs.h"
+#include "planner/plan_report.h"
 
 namespace pentafold {
 namespace {
@@ -30,6 +31,19 @@ int answer(const PlanVerbOptions& options, const PlanRequest& request, const Sea
         return report_error(written.error());
       }
       std::fprintf(stderr, "wrote %s\n", file.path.c_str());
+    }
+  }
+  if (!options.report.empty() || !options.explain_number.empty()) {
+    const PlanReport report = plan_report(request.problem, result, why);
+    if (!options.report.empty()) {
+      if (const Status written = write_file({options.report, report.text}); !written.ok()) {
+        return report_error(written.error());
+      }
+      std::fprintf(stderr, "wrote %s\n", options.report.c_str());
+    }
+    if (!options.explain_number.empty()) {
+      fmt::print("{}", explain_number(report.figures, options.explain_number));
+      return found ? 0 : 1;
     }
   }
   if (options.json) {

@@ -2,76 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "base/random.h"
-#include "planner/stage_search.h"
-#include "spec/load_model.h"
+#include "planner/test_problems.h"
 
 namespace pentafold {
 namespace {
-
-// Small random problems: what any part of the search could get wrong, at a size that can be walked.
-class Draw {
- public:
-  explicit Draw(std::uint64_t seed) : seed_(seed) {}
-  std::int64_t of(std::initializer_list<std::int64_t> choices) {
-    return *(choices.begin() +
-             static_cast<std::ptrdiff_t>(mix64(seed_ * 1000 + counter_++) % choices.size()));
-  }
-
- private:
-  std::uint64_t seed_;
-  std::uint64_t counter_ = 0;
-};
-
-ModelShape draw_model(Draw& draw) {
-  ModelSpec spec;
-  spec.name = "drawn";
-  spec.d = draw.of({256, 1024, 4096});
-  spec.heads = draw.of({4, 8, 12});
-  spec.kv_heads = spec.heads / draw.of({1, 2, 4});
-  spec.head_dim = 64;
-  spec.vocab = 32000;
-  spec.experts = draw.of({0, 4, 6, 8});
-  spec.top_k = spec.experts > 0 ? draw.of({1, 2}) : 0;
-  spec.expert_hidden = draw.of({768, 4096});
-  spec.dense_hidden = draw.of({1536, 8192});
-  spec.shared_hidden = spec.experts > 0 ? draw.of({0, 768}) : 0;
-  spec.layers.assign(static_cast<std::size_t>(draw.of({2, 3, 5})), LayerSpec{spec.experts > 0, 0});
-  if (draw.of({0, 1}) == 1) spec.layers.front().moe = false;
-  return shape_of(spec);
-}
-
-Problem draw_problem(std::uint64_t seed) {
-  Draw draw(seed);
-  Problem problem;
-  problem.model = draw_model(draw);
-  problem.cluster.gpu.name = "drawn";
-  problem.cluster.gpu.memory_bytes = static_cast<double>(draw.of({3, 6, 24})) * 1e9;
-  problem.cluster.gpu.memory_bytes_per_s = static_cast<double>(draw.of({500, 3000})) * 1e9;
-  problem.cluster.gpu.bf16_flops = static_cast<double>(draw.of({50, 900})) * 1e12;
-  problem.cluster.gpu.dollars_per_hour = 2;
-  problem.cluster.gpus_per_node = draw.of({2, 4});
-  problem.cluster.gpus = draw.of({0, 1, 2, 4, 6});
-  problem.max_gpus = 4;
-  problem.cluster.links = {{"inner", problem.cluster.gpus_per_node, 100e9, 3e-6},
-                           {"outer", kEveryDevice, 10e9, 8e-6}};
-  problem.workload.isl = draw.of({100, 1000, 3000});
-  problem.workload.osl = draw.of({1, 2, 200});
-  problem.workload.skew = draw.of({0, 0, 1}) == 1 ? 0.8 : 0;
-  const std::int64_t load = draw.of({0, 0, 1, 2});
-  if (load == 1) problem.workload.batch = draw.of({3, 16});
-  if (load == 2) problem.workload.rate_per_s = static_cast<double>(draw.of({1, 20}));
-  Targets& targets = problem.targets;
-  if (draw.of({0, 1}) == 1) targets.ttft_s = static_cast<double>(draw.of({5, 50, 500})) * 1e-3;
-  if (draw.of({0, 1}) == 1) targets.tpot_s = static_cast<double>(draw.of({1, 4, 20})) * 1e-3;
-  if (draw.of({0, 0, 1}) == 1) targets.tokens_per_s_per_gpu = 500;
-  targets.objective = std::array{
-      Objective::TokensPerSecondPerGpu, Objective::Gpus, Objective::Cost, Objective::Ttft,
-      Objective::Tpot}[static_cast<std::size_t>(draw.of({0, 0, 1, 2, 3, 4}))];
-  problem.precisions = {problem.model.stored};
-  problem.disaggregated = false;
-  return problem;
-}
 
 // The plain way: every worker of the lattice, priced anew.
 std::optional<Deployment> brute_force(const Problem& problem) {
@@ -143,7 +77,59 @@ TEST(Search, ThreadsDoNotChangeTheAnswer) {
   }
 }
 
-// All pairs of pools, priced anew, at the loads that the TTFT allows.
+struct HalfOfPair {
+  double requests = 0;
+  double ttft = 0;
+  double tpot = 0;
+  std::int64_t gpus = 0;
+};
+
+// Workers of one role that hold the limits, at the load that the TTFT allows.
+std::vector<HalfOfPair> halves_of(const Problem& problem, Role role) {
+  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  std::vector<HalfOfPair> halves;
+  for_each_worker(problem, problem.precisions[0], role, [&](const Worker& worker) {
+    const WorkerPrediction one = predict_worker(costs, worker, role);
+    if (one.memory.total() > problem.memory_limit()) return;
+    HalfOfPair half{one.rates.requests_per_s, 0, one.rates.tpot_s, worker.gpus()};
+    if (role == Role::Prefill) {
+      const double alone = one.rates.ttft_s + kv_transfer_seconds(costs, worker);
+      const double room = problem.targets.ttft_s.value_or(1e30) - alone;
+      if (room < 0) return;
+      const double load = std::min(load_for_wait(room, one.rates.service_s), kHighestLoad);
+      half.requests *= load;
+      half.ttft = alone + queue_wait_seconds(load, one.rates.service_s);
+    } else if (problem.targets.tpot_s && half.tpot > *problem.targets.tpot_s) {
+      return;
+    }
+    halves.push_back(half);
+  });
+  return halves;
+}
+
+// The most tokens/s/GPU of any pair and any numbers; 0 if none holds the limits.
+double best_pair(const Problem& problem) {
+  double best = 0;
+  const auto decoders = halves_of(problem, Role::Decode);
+  for (const HalfOfPair& p : halves_of(problem, Role::Prefill)) {
+    for (const HalfOfPair& d : decoders) {
+      for (std::int64_t n = 1; n * p.gpus + d.gpus <= problem.cluster.gpus; ++n) {
+        const std::int64_t m = (problem.cluster.gpus - n * p.gpus) / d.gpus;
+        Score score;
+        score.requests_per_s =
+            std::min(static_cast<double>(n) * p.requests, static_cast<double>(m) * d.requests);
+        score.tokens_per_s = score.requests_per_s * static_cast<double>(problem.workload.osl);
+        score.gpus = n * p.gpus + m * d.gpus;
+        score.provisioned = problem.cluster.gpus;
+        score.ttft_s = p.ttft;
+        score.tpot_s = d.tpot;
+        if (!first_miss(problem, score, 0)) best = std::max(best, score.tokens_per_s_per_gpu());
+      }
+    }
+  }
+  return best;
+}
+
 TEST(Search, MatchesPoolsLikeBruteForce) {
   int pairs = 0;
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
@@ -155,53 +141,7 @@ TEST(Search, MatchesPoolsLikeBruteForce) {
     problem.aggregated = false;
     problem.disaggregated = true;
     const SearchResult found = search(problem, {});
-    const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
-    struct Half {
-      double requests = 0;
-      double ttft = 0;
-      double tpot = 0;
-      double prefill = 0;
-      std::int64_t gpus = 0;
-    };
-    std::vector<Half> halves[2];
-    for (const Role role : {Role::Prefill, Role::Decode}) {
-      for_each_worker(problem, problem.precisions[0], role, [&](const Worker& worker) {
-        const WorkerPrediction one = predict_worker(costs, worker, role);
-        if (one.memory.total() > problem.memory_limit()) return;
-        Half half{one.rates.requests_per_s, 0, one.rates.tpot_s, one.rates.prefill_tokens_per_s,
-                  worker.gpus()};
-        if (role == Role::Prefill) {
-          const double alone = one.rates.ttft_s + kv_transfer_seconds(costs, worker);
-          const double room = problem.targets.ttft_s.value_or(1e30) - alone;
-          if (room < 0) return;
-          const double load = std::min(load_for_wait(room, one.rates.service_s), kHighestLoad);
-          half.requests *= load;
-          half.ttft = alone + queue_wait_seconds(load, one.rates.service_s);
-        } else if (problem.targets.tpot_s && half.tpot > *problem.targets.tpot_s) {
-          return;
-        }
-        halves[role == Role::Decode ? 1 : 0].push_back(half);
-      });
-    }
-    double best = 0;
-    for (const Half& p : halves[0]) {
-      for (const Half& d : halves[1]) {
-        for (std::int64_t n = 1; n * p.gpus + d.gpus <= problem.cluster.gpus; ++n) {
-          const std::int64_t m = (problem.cluster.gpus - n * p.gpus) / d.gpus;
-          Score score;
-          score.requests_per_s =
-              std::min(static_cast<double>(n) * p.requests, static_cast<double>(m) * d.requests);
-          score.tokens_per_s = score.requests_per_s * static_cast<double>(problem.workload.osl);
-          score.gpus = n * p.gpus + m * d.gpus;
-          score.provisioned = problem.cluster.gpus;
-          score.ttft_s = p.ttft;
-          score.tpot_s = d.tpot;
-          if (!first_miss(problem, score, 0)) {
-            best = std::max(best, score.tokens_per_s_per_gpu());
-          }
-        }
-      }
-    }
+    const double best = best_pair(problem);
     ASSERT_EQ(found.winner.has_value(), best > 0) << seed;
     if (best > 0) {
       ++pairs;
