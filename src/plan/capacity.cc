@@ -58,7 +58,7 @@ std::int64_t kv_heads_held(const MixerShape& mixer, std::int64_t ranks) {
   std::int64_t held = 1;
   for (std::int64_t t = 0; t < ranks; ++t) {
     const Range q = split(mixer.heads, ranks, t);
-    if (q.size() > 0) held = std::max(held, (q.end - 1) / per_kv + 1 - q.begin / per_kv);
+    if (!q.empty()) held = std::max(held, (q.end - 1) / per_kv + 1 - q.begin / per_kv);
   }
   return std::min(held, kv);
 }
@@ -94,8 +94,8 @@ double outer_weight_bytes(const ModelShape& model, const Worker& worker, bool fi
     return group.part == WeightPart::Embedding;
   });
   // Vocabularies divide unevenly; the fullest rank has one entry more.
-  const double shard = static_cast<double>((model.vocab + worker.tp - 1) / worker.tp);
-  const double uneven = shard * static_cast<double>(worker.tp) / static_cast<double>(model.vocab);
+  const std::int64_t shard = (model.vocab + worker.tp - 1) / worker.tp;
+  const double uneven = static_cast<double>(shard * worker.tp) / static_cast<double>(model.vocab);
   double bytes = 0;
   for (const WeightGroup& group : model.outer) {
     const bool here = group.part == WeightPart::Embedding ? first
@@ -108,7 +108,7 @@ double outer_weight_bytes(const ModelShape& model, const Worker& worker, bool fi
 }
 
 double activation_bytes(const ModelShape& model, const Worker& worker, std::int64_t rows) {
-  const auto local = static_cast<double>((rows + worker.sp - 1) / worker.sp);
+  const std::int64_t local = (rows + worker.sp - 1) / worker.sp;
   double widest = 0;
   for (const LayerShape& kind : model.kinds) {
     double mixer = 0;
@@ -125,7 +125,8 @@ double activation_bytes(const ModelShape& model, const Worker& worker, std::int6
         static_cast<double>(worker.tp);
     widest = std::max({widest, mixer, mlp});
   }
-  return local * (2 * static_cast<double>(model.d) + widest) * kActivationBytes;
+  return static_cast<double>(local) * (2 * static_cast<double>(model.d) + widest) *
+         kActivationBytes;
 }
 
 double buffer_bytes(const ModelShape& model, const Worker& worker, std::int64_t rows,

@@ -191,11 +191,11 @@ TEST_F(StepCostTest, OncePerStepAndMicrobatch) {
   constants.request_s = 0.25;
   EXPECT_EQ(costs().fixed(8).seconds, 3);
   worker.tp = 2;
-  EXPECT_NEAR(costs().logits(worker, 1).seconds, 1'024'000 / 2 * 2 / kTera, 1e-15);
+  EXPECT_NEAR(costs().logits(worker, 1).seconds, 1'024'000.0 / 2 * 2 / kTera, 1e-15);
   EXPECT_EQ(costs().hand_over(worker, 10).seconds, 0);
   worker.stage_layers = {1, 1};
   EXPECT_NEAR(costs().hand_over(worker, 10).seconds,
-              send_seconds(cluster, constants, 4, 10 * 1024 * 2 / 2), 1e-15);
+              send_seconds(cluster, constants, 4, 10.0 * 1024 * 2 / 2), 1e-15);
 }
 
 TEST(Chunks, CoverThePrompt) {
