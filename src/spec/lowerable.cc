@@ -76,7 +76,7 @@ Attention attention_of(const LayerShape& kind) {
 }
 
 // The dimensions that a ModelSpec has once and a ModelShape has by kind.
-struct CommonDims {
+struct UniformDims {
   std::optional<Attention> attention;
   std::optional<Experts> experts;
   std::optional<Dense> dense;
@@ -137,7 +137,7 @@ Result<ModelSpec> lowerable(const ModelShape& shape) {
   const auto none = [&](std::string reason) {
     return make_error(ErrorCode::Unsupported, std::move(reason), shape.name);
   };
-  CommonDims dims;
+  UniformDims dims;
   for (const LayerShape& kind : shape.kinds) {
     if (auto obstacle = mixer_obstacle(kind, shape.d)) return none(*std::move(obstacle));
     if (auto obstacle = ffn_obstacle(kind.ffn)) return none(*std::move(obstacle));
