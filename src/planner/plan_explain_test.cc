@@ -68,6 +68,10 @@ TEST(PlanExplain, ReasonsSumToTheDifference) {
           c.b.predictions.front().timing.prefill_s - c.a.predictions.front().timing.prefill_s;
       EXPECT_NEAR(sum(c.decode_difference), decode, 1e-12);
       EXPECT_NEAR(sum(c.prefill_difference), prefill, 1e-12);
+      const double token = 1 / c.b.tokens_per_s_per_gpu - 1 / c.a.tokens_per_s_per_gpu;
+      EXPECT_NEAR(sum(c.token_difference), token, 1e-12);
+      EXPECT_NEAR(c.token_difference.seconds, token, 1e-12);
+      for (const double part : c.a.token.by) EXPECT_GE(part, 0);
       EXPECT_GE(c.sentences.size(), 3U);
       EXPECT_LE(c.sentences.size(), 5U);
     }
