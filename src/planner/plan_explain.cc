@@ -83,36 +83,37 @@ Cost minus(const Cost& b, const Cost& a) {
   return out;
 }
 
-std::string times(double ratio) {
-  return fmt::format("{:.2g} times", ratio);
-}
-
-// "B reads weights for 3.10 ms more in a decode step (2.1 times A's)".
-std::string bound_sentence(const Comparison& c, const char* phase, const Cost& a, const Cost& b,
-                           std::size_t bound) {
-  const bool more = b.by[bound] > a.by[bound];
-  const Cost& big = more ? b : a;
-  const Cost& small = more ? a : b;
-  const std::string& who = more ? c.second.name : c.first.name;
-  const std::string& other = more ? c.first.name : c.second.name;
-  const std::string ratio =
-      small.by[bound] > 0
-          ? fmt::format(", {} as long as {}", times(big.by[bound] / small.by[bound]), other)
-          : fmt::format(", {} none", other);
-  return fmt::format("In {} {} spends {} on {}{}: {} of the difference of {}", phase, who,
-                     format_seconds(big.by[bound]), to_string(static_cast<Bound>(bound)), ratio,
-                     format_seconds(big.by[bound] - small.by[bound]),
-                     format_seconds(b.seconds - a.seconds));
-}
-
-// The bound that speaks most for the difference as a whole.
-std::size_t strongest(const Cost& difference) {
+// What speaks for the difference as a whole, strongest first.
+std::vector<std::size_t> reasons(const Cost& difference) {
   const double sign = difference.seconds < 0 ? -1 : 1;
-  std::size_t best = 0;
-  for (std::size_t i = 1; i < kBounds; ++i) {
-    if (sign * difference.by[i] > sign * difference.by[best]) best = i;
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < kBounds; ++i) {
+    if (sign * difference.by[i] > 0.05 * sign * difference.seconds) out.push_back(i);
   }
-  return best;
+  std::ranges::sort(out, [&](std::size_t x, std::size_t y) {
+    return sign * difference.by[x] > sign * difference.by[y];
+  });
+  return out;
+}
+
+std::string bound_name(std::size_t bound) {
+  const bool idle = static_cast<Bound>(bound) == Bound::Bubble;
+  return idle ? "bubbles and idling" : to_string(static_cast<Bound>(bound));
+}
+
+// "For a generated token B spends 130.0 us of a GPU on link bandwidth, 2.1 times as much as A: 40.0
+// us more, of 60.0 us that it costs more in all".
+std::string token_sentence(const Comparison& c, std::size_t bound) {
+  const bool second = c.token_difference.seconds > 0;
+  const double big = (second ? c.b : c.a).token.by[bound];
+  const double small = (second ? c.a : c.b).token.by[bound];
+  const std::string& other = (second ? c.first : c.second).name;
+  return fmt::format(
+      "For a generated token {} spends {} of a GPU on {}, {}: {} more, of {} that it costs more in "
+      "all",
+      (second ? c.second : c.first).name, format_seconds(big), bound_name(bound),
+      small > 0 ? fmt::format("{:.2g} times as much as {}", big / small, other) : other + " none",
+      format_seconds(big - small), format_seconds(std::abs(c.token_difference.seconds)));
 }
 
 std::string memory_sentence(const Problem& problem, const Comparison& c) {
@@ -182,13 +183,10 @@ std::string verdict(const Comparison& c) {
 void add_sentences(const Problem& problem, Comparison& c) {
   c.sentences.push_back(verdict(c));
   c.sentences.push_back(degree_sentence(c));
-  const auto phase = [&](const char* name, const Cost& a, const Cost& b, const Cost& difference) {
-    if (a.seconds <= 0 || b.seconds <= 0) return;
-    if (std::abs(difference.seconds) <= kTie * (a.seconds + b.seconds)) return;
-    c.sentences.push_back(bound_sentence(c, name, a, b, strongest(difference)));
-  };
-  phase("a decode step", c.a.decode, c.b.decode, c.decode_difference);
-  phase("a prefill pass", c.a.prefill, c.b.prefill, c.prefill_difference);
+  const auto found = reasons(c.token_difference);
+  for (std::size_t i = 0; i < found.size() && i < 2; ++i) {
+    c.sentences.push_back(token_sentence(c, found[i]));
+  }
   c.sentences.push_back(memory_sentence(problem, c));
 }
 
@@ -209,21 +207,36 @@ std::string numbers_table(const Problem& problem, const Comparison& c) {
   return table.text();
 }
 
-std::string difference_table(const Comparison& c) {
-  MarkdownTable table({"bound by", c.first.name + " pass", c.second.name + " pass", "difference",
-                       c.first.name + " step", c.second.name + " step", "difference"});
-  const auto row = [&](const std::string& what, const auto& of) {
-    table.add({what, format_seconds(of(c.a.prefill)), format_seconds(of(c.b.prefill)),
-               format_seconds(of(c.prefill_difference)), format_seconds(of(c.a.decode)),
-               format_seconds(of(c.b.decode)), format_seconds(of(c.decode_difference))});
-  };
+std::string difference_table(const Comparison& c, Cost ContenderView::* cost,
+                             const Cost& difference) {
+  MarkdownTable table({"spent on", c.first.name, c.second.name, "difference"});
   for (std::size_t i = 0; i < kBounds; ++i) {
-    const auto of = [i](const Cost& cost) { return cost.by[i]; };
-    const bool any = of(c.a.prefill) + of(c.b.prefill) + of(c.a.decode) + of(c.b.decode) > 0;
-    if (any) row(to_string(static_cast<Bound>(i)), of);
+    const double a = (c.a.*cost).by[i];
+    const double b = (c.b.*cost).by[i];
+    if (a == 0 && b == 0) continue;
+    table.add({bound_name(i), format_seconds(a), format_seconds(b), format_seconds(b - a)});
   }
-  row("all", [](const Cost& cost) { return cost.seconds; });
+  table.add({"all", format_seconds((c.a.*cost).seconds), format_seconds((c.b.*cost).seconds),
+             format_seconds(difference.seconds)});
   return table.text();
+}
+
+// Device seconds that a full worker of the pool spends for one generated token.
+Cost token_cost(const Workload& workload, const Pool& pool, const WorkerPrediction& p) {
+  const auto steps = static_cast<double>(std::max<std::int64_t>(workload.osl - 1, 0));
+  const auto prompts = static_cast<double>(p.timing.prompts);
+  const auto batch = static_cast<double>(pool.worker.batch);
+  Cost cycle = p.decode * steps;
+  double requests = batch;
+  if (pool.role == Role::Prefill) {
+    cycle = p.prefill;
+    requests = prompts;
+  } else if (pool.role == Role::Both) {
+    cycle += p.prefill * std::max(batch / prompts, 1.0);
+  }
+  const double tokens =
+      requests * static_cast<double>(pool.worker.dp) * static_cast<double>(workload.osl);
+  return cycle * (static_cast<double>(pool.worker.gpus()) / tokens);
 }
 
 }  // namespace
@@ -254,6 +267,7 @@ ContenderView view(const Problem& problem, const Contender& contender) {
       out.tpot_s = p.rates.tpot_s;
       out.decode = p.decode;
     }
+    out.token += token_cost(problem.workload, pool, p);
     out.predictions.push_back(std::move(p));
   }
   out.fits = out.memory_bytes <= problem.memory_limit();
@@ -270,6 +284,7 @@ Comparison compare_plans(const Problem& problem, Contender first, Contender seco
   c.b = view(problem, c.second);
   c.prefill_difference = minus(c.b.prefill, c.a.prefill);
   c.decode_difference = minus(c.b.decode, c.a.decode);
+  c.token_difference = minus(c.b.token, c.a.token);
   find_flips(
       "requests at once", 1, kMostRequests,
       [&](std::int64_t n) {
@@ -307,9 +322,13 @@ std::string plan_explain(const Problem& problem, const Comparison& c) {
   for (const std::string& sentence : c.sentences) out += "- " + markdown_cell(sentence) + ".\n";
   out += "\n## Both, as predicted\n\n" + numbers_table(problem, c);
   out +=
-      "## Where the difference comes from\n\nSeconds of the slowest stage in one prefill pass "
-      "and one decode step.\n\n" +
-      difference_table(c);
+      "## Where the difference comes from\n\nSeconds of a GPU for one generated token, prompts "
+      "included:\n\n" +
+      difference_table(c, &ContenderView::token, c.token_difference);
+  out += "One decode step on the slowest stage:\n\n" +
+         difference_table(c, &ContenderView::decode, c.decode_difference);
+  out += "One prefill pass on the slowest stage:\n\n" +
+         difference_table(c, &ContenderView::prefill, c.prefill_difference);
   out +=
       "## Where the order turns\n\nBy tokens/s per GPU; a plan that does not fit gives "
       "none.\n\n";

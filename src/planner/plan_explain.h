@@ -2,7 +2,8 @@
 //
 // Both are predicted by the same model on the same devices and requests; a difference in seconds is
 // the sum of the differences of what binds (FLOPs, weights read, KV read, links, latency, fixed
-// costs, bubbles), so the reasons always add up. Where the order turns with the number of requests
+// costs, bubbles), so the reasons always add up; of throughput, in device seconds for a generated
+// token. Where the order turns with the number of requests
 // or the length of their prompts, bisection finds the first value at which it has.
 // Cost: a few hundred predictions, milliseconds. Held by planner/plan_explain_test.cc.
 #pragma once
@@ -33,6 +34,9 @@ struct ContenderView {
   bool fits = true;         // within the memory that may be used
   Cost prefill;             // of one pass
   Cost decode;              // of one step
+  // Device seconds for one generated token, prompts included: 1 / tokens_per_s_per_gpu. A pool that
+  // waits for the other is idle, booked with bubbles.
+  Cost token;
 };
 ContenderView view(const Problem& problem, const Contender& contender);
 
@@ -48,6 +52,7 @@ struct Comparison {
   ContenderView a, b;
   Cost prefill_difference;  // b - a, by what binds; sums to the difference in seconds
   Cost decode_difference;
+  Cost token_difference;
   std::vector<Flip> flips;             // by axis, then ascending
   std::vector<std::string> sentences;  // three to five, each computed
 };

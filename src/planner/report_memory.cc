@@ -26,7 +26,7 @@ std::vector<WeightGroup> only(std::vector<WeightGroup> groups, WeightPart part) 
 
 double part_bytes(const ModelShape& model, const ReportPool& p, WeightPart part) {
   const Worker& w = p.worker();
-  ModelShape outer;
+  ModelShape outer = model;
   outer.outer = only(model.outer, part);
   double bytes = outer_weight_bytes(outer, w, p.fullest == 0, p.fullest + 1 == w.pp());
   std::vector<double> by_kind;
@@ -73,7 +73,8 @@ std::string memory_table(ReportContext& x, const ReportPool& p) {
   table.add({"KV cache", "a sequence, " + tokens,
              f.show({p.id("memory.kv_sequence"), m.kv / batch, U::Bytes,
                      "KV of a sequence on the fullest rank", "",
-                     "plan/capacity.h: KV heads held by the rank, windows and states included"})});
+                     "plan/capacity.h: KV heads held by the rank, in whole blocks, windows and "
+                     "states included"})});
   table.add({"KV cache", fmt::format("{} sequences", p.worker().batch),
              f.show({p.id("memory.kv"), m.kv, U::Bytes, "KV cache on the fullest rank",
                      fmt::format("{0}memory.kv_sequence * {0}plan.batch", p.prefix), ""})});
