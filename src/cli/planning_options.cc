@@ -5,9 +5,8 @@
 namespace pentafold {
 namespace {
 
-void add_plan(CLI::App& app, PlanVerbOptions& o) {
-  CLI::App* verb = app.add_subcommand(
-      "plan", "the best plan for a model, a fleet, a workload and targets, or why there is none");
+// What a plan is for: a model, a fleet and a workload.
+void add_problem(CLI::App* verb, PlanVerbOptions& o) {
   verb->add_option("--model", o.model,
                    "name of the catalog (pentafold models), checkpoint directory, config.json or "
                    "shape spec")
@@ -27,6 +26,12 @@ void add_plan(CLI::App& app, PlanVerbOptions& o) {
   verb->add_option("--workload", o.workload,
                    "workload file; options given beside it win (docs/workload-format.md)")
       ->type_name("FILE");
+}
+
+void add_plan(CLI::App& app, PlanVerbOptions& o) {
+  CLI::App* verb = app.add_subcommand(
+      "plan", "the best plan for a model, a fleet, a workload and targets, or why there is none");
+  add_problem(verb, o);
   verb->add_option("--target", o.target,
                    "limits and what to optimise: ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,"
                    "prefill_tokens_per_s_per_gpu=,tokens_per_s=,dollars_per_mtok=,"
@@ -65,6 +70,18 @@ void add_plan(CLI::App& app, PlanVerbOptions& o) {
       "Exit codes: 0 a plan, 1 there is none, 2 bad input.");
 }
 
+void add_explain(CLI::App& app, ExplainOptions& o) {
+  CLI::App* verb = app.add_subcommand("explain", "why one plan beats another, on a page");
+  verb->add_option("PLAN", o.plan, "plan file, or degrees such as tp=2,ep=4")->required();
+  verb->add_option("--against", o.against, "the other plan")->required()->type_name("PLAN");
+  add_problem(verb, o.request);
+  verb->footer(
+      "Example:\n"
+      "  pentafold explain dp=8,ep=8,max_batch=256 --against tp=8,etp=8,max_batch=256 \\\n"
+      "      --model qwen3-30b-a3b --gpu h200-sxm --isl 4000 --osl 1000\n"
+      "Exit codes: 0 done, 2 bad input.");
+}
+
 void add_audit(CLI::App& app, AuditOptions& o) {
   CLI::App* verb =
       app.add_subcommand("audit", "are a strategy document's claims true on its own inputs");
@@ -93,12 +110,14 @@ void add_catalog(CLI::App& app, PlanningOptions& o) {
 
 void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
   add_plan(app, options.plan);
+  add_explain(app, options.explain);
   add_audit(app, options.audit);
   add_catalog(app, options);
 }
 
 std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions& options) {
   if (app.got_subcommand("plan")) return plan_verb(options.plan);
+  if (app.got_subcommand("explain")) return explain_verb(options.explain);
   if (app.got_subcommand("audit")) return audit_verb(options.audit);
   if (app.got_subcommand("models")) return models_verb(options.models);
   if (app.got_subcommand("clusters")) return clusters_verb(options.clusters);

@@ -6,6 +6,7 @@
 
 #include "cli/audit.h"
 #include "cli/clusters.h"
+#include "cli/explain.h"
 #include "cli/models.h"
 #include "cli/plan.h"
 
@@ -17,6 +18,7 @@ namespace pentafold {
 
 struct PlanningOptions {
   PlanVerbOptions plan;
+  ExplainOptions explain;
   AuditOptions audit;
   ModelsOptions models;
   ClustersOptions clusters;

@@ -113,11 +113,14 @@ Status read_item(std::string_view item, Reading& reading) {
         "target {} has no value; write ttft=1s,tpot=20ms,gpus=min for example", quote_text(item)));
   }
   if (target == kTargets.end()) return unknown_key(key);
-  bool& seen = reading.seen[static_cast<std::size_t>(target - kTargets.begin())];
-  if (seen) return refused(fmt::format("target {} appears twice; keep one", key));
-  seen = true;
   const std::string value(trimmed(item.substr(equals + 1)));
-  if (value != "min" && value != "max") return store_limit(*target, value, reading.targets);
+  if (value != "min" && value != "max") {
+    // A limit and a wish for the same thing go together: tpot=20ms,tpot=min.
+    bool& seen = reading.seen[static_cast<std::size_t>(target - kTargets.begin())];
+    if (seen) return refused(fmt::format("target {} appears twice; keep one", key));
+    seen = true;
+    return store_limit(*target, value, reading.targets);
+  }
   if (value != target->wish) {
     return refused(fmt::format(
         "target {} cannot be {}; {}", key, value,
