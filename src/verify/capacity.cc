@@ -70,15 +70,15 @@ double placement_excess(const ModelShape& model, const Worker& worker, const Sta
   return *std::ranges::max_element(held) - assumed;
 }
 
-// `kv_blocks` of 16 tokens for each scheduling group, shared out over the batch as evenly as can
-// be: windows and states are per sequence.
+// `blocks` of the cache for a dp group, shared out over its batch as evenly as can be: windows and
+// states are per sequence, and a sequence takes whole blocks.
 RankBytes bytes_with_blocks(const ModelShape& model, const Worker& worker, std::int64_t stage,
-                            double tokens) {
-  const double each = tokens / real(worker.batch);
-  const auto shorter = static_cast<std::int64_t>(each);
-  RankBytes bytes = stage_bytes(model, worker, stage, shorter, 1.0);
-  const double longer_kv = stage_bytes(model, worker, stage, shorter + 1, 1.0).kv;
-  bytes.kv += (longer_kv - bytes.kv) * (each - real(shorter));
+                            double blocks) {
+  const double each = blocks / real(worker.batch);
+  const auto fewer = static_cast<std::int64_t>(each);
+  RankBytes bytes = stage_bytes(model, worker, stage, fewer * kKvTokensPerBlock, 1.0);
+  const double more_kv = stage_bytes(model, worker, stage, (fewer + 1) * kKvTokensPerBlock, 1.0).kv;
+  bytes.kv += (more_kv - bytes.kv) * (each - real(fewer));
   return bytes;
 }
 
@@ -98,7 +98,6 @@ const char* remedy(const RankBytes& use) {
 void check_capacity(const Plan& plan, const ModelShape& model, const Placements& placements,
                     Verdict& verdict, Findings& findings) {
   verdict.kv_blocks = planned_kv_blocks(plan);
-  const double tokens = real(verdict.kv_blocks) * real(kKvTokensPerBlock);
   const Mesh mesh(plan);
   RankBytes most;
   std::size_t fullest = 0;
@@ -106,8 +105,8 @@ void check_capacity(const Plan& plan, const ModelShape& model, const Placements&
     const StagePlan& stage = plan.stages[i];
     const auto id = static_cast<std::int64_t>(i);
     const Worker worker = worker_of_stage(plan, model, stage);
-    RankBytes here =
-        bytes_with_blocks(model, worker, id, tokens * real(schedule_groups(plan) / stage.dp));
+    RankBytes here = bytes_with_blocks(
+        model, worker, id, real(verdict.kv_blocks) * real(schedule_groups(plan) / stage.dp));
     if (verdict.kv_blocks == 0) here.kv = 0;
     if (stage.placement != PlacementStyle::Blocked) {
       here.weights +=
