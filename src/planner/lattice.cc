@@ -166,7 +166,10 @@ std::vector<BatchPoint> batch_points(const Problem& problem, std::int64_t pp,
 std::vector<std::int64_t> chunk_sizes(const Workload& workload) {
   std::vector<std::int64_t> sizes;
   const std::int64_t most = std::max<std::int64_t>(8192, workload.isl);
-  for (std::int64_t chunk = 256; chunk < 2 * most; chunk *= 2) sizes.push_back(chunk);
+  for (std::int64_t chunk = 256; chunk < 2 * most; chunk *= 2) {
+    sizes.push_back(chunk);
+    if (2 * chunk < 2 * most) sizes.push_back(chunk + chunk / 2);
+  }
   return sizes;
 }
 

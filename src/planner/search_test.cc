@@ -98,7 +98,8 @@ std::vector<HalfOfPair> halves_of(const Problem& problem, Role role) {
       if (room < 0) return;
       const double load = std::min(load_for_wait(room, one.rates.service_s), kHighestLoad);
       half.requests *= load;
-      half.ttft = alone + queue_wait_seconds(load, one.rates.service_s);
+      half.ttft = std::min(alone + queue_wait_seconds(load, one.rates.service_s),
+                           problem.targets.ttft_s.value_or(1e30));
     } else if (problem.targets.tpot_s && half.tpot > *problem.targets.tpot_s) {
       return;
     }

@@ -268,6 +268,8 @@ void StageSearch::judge_pool(const Rates& rates, double memory, Role role) {
             : kHighestLoad;
     found.requests_per_s *= load;
     found.ttft_s = alone + queue_wait_seconds(load, rates.service_s);
+    // At the load that the limit allows the sum is the limit, whatever rounding makes of it.
+    if (targets.ttft_s) found.ttft_s = std::min(found.ttft_s, *targets.ttft_s);
   } else if (targets.tpot_s && rates.tpot_s > *targets.tpot_s) {
     miss({Limit::Tpot, rates.tpot_s, *targets.tpot_s});
     return;
