@@ -81,7 +81,8 @@ std::vector<StageMix> stage_mixes(const ModelShape& model,
   for (std::size_t s = 0; s < stage_layers.size(); ++s) {
     StageMix mix;
     mix.layers_of_kind.assign(model.kinds.size(), 0);
-    for (std::int64_t end = layer + stage_layers[s]; layer < end; ++layer) {
+    const std::int64_t end = layer + stage_layers[s];
+    for (; layer < end; ++layer) {
       ++mix.layers_of_kind[static_cast<std::size_t>(model.layers[static_cast<std::size_t>(layer)])];
     }
     mix.first = s == 0;
