@@ -154,7 +154,8 @@ class Bounds {
       out.terms.push_back({fmt::format("read {} of {} with {} GPUs", format_bytes(bytes), what,
                                        problem_.gpu_limit()),
                            alone / gpus_, Bound::Hbm});
-      out.terms.push_back({"collectives to share them", latency, Bound::Latency});
+      out.terms.push_back(
+          {fmt::format("collectives to share the {}", what), latency, Bound::Latency});
     } else {
       out.terms.push_back(
           {fmt::format("read {} of {} on one GPU", format_bytes(bytes), what), alone, Bound::Hbm});
