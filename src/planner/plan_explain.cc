@@ -214,7 +214,9 @@ std::string difference_table(const Comparison& c, Cost ContenderView::* cost,
     const double a = (c.a.*cost).by[i];
     const double b = (c.b.*cost).by[i];
     if (a == 0 && b == 0) continue;
-    table.add({bound_name(i), format_seconds(a), format_seconds(b), format_seconds(b - a)});
+    // Not "-0.0 us" where only the order of a sum differs.
+    const double more = std::abs(b - a) <= kTie * (a + b) ? 0.0 : b - a;
+    table.add({bound_name(i), format_seconds(a), format_seconds(b), format_seconds(more)});
   }
   table.add({"all", format_seconds((c.a.*cost).seconds), format_seconds((c.b.*cost).seconds),
              format_seconds(difference.seconds)});
@@ -252,7 +254,7 @@ ContenderView view(const Problem& problem, const Contender& contender) {
   ContenderView out;
   double requests = -1;
   for (const Pool& pool : contender.pools) {
-    WorkerPrediction p = predict_worker(costs, pool.worker, pool.role);
+    const WorkerPrediction p = predict_worker(costs, pool.worker, pool.role);
     out.memory_bytes = std::max(out.memory_bytes, p.memory.total());
     // A pool with a queue before it is not planned fuller.
     const double able = static_cast<double>(pool.replicas) * p.rates.requests_per_s *
@@ -268,11 +270,15 @@ ContenderView view(const Problem& problem, const Contender& contender) {
       out.decode = p.decode;
     }
     out.token += token_cost(problem.workload, pool, p);
-    out.predictions.push_back(std::move(p));
+    out.predictions.push_back(p);
   }
   out.fits = out.memory_bytes <= problem.memory_limit();
   out.tokens_per_s_per_gpu =
       requests * static_cast<double>(problem.workload.osl) / static_cast<double>(contender.gpus());
+  // One pool is never idle.
+  if (contender.pools.size() == 2) {
+    out.token.add(Bound::Bubble, 1 / out.tokens_per_s_per_gpu - out.token.seconds);
+  }
   return out;
 }
 

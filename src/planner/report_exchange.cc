@@ -60,16 +60,17 @@ std::string traffic_table(ReportContext& x, const ReportPool& p, const char* pha
     const Traffic& t = traffic[i];
     if (t.calls == 0) continue;
     const std::string start = fmt::format("traffic.{}.{}.", phase, kCollectiveIds[i]);
-    table.add({to_string(static_cast<Collective>(i)),
-               x.figures.show({start + "calls", t.calls, U::Count, "collectives", "",
-                               "predict/traffic.h: layers x microbatches"}),
-               x.figures.show({start + "bytes", t.bytes, U::Bytes, "sent by one rank to others", "",
-                               "predict/traffic.h, as if links were flat"}),
-               x.figures.show({start + "seconds", t.seconds, U::Seconds, "transfer and latency", "",
-                               "predict/collective_cost.h over hw.link.*"}),
-               x.figures.show({start + "share", t.seconds / cost.seconds, U::Share,
-                               "part of the time", start + "seconds / " + whole, ""})});
-    sum += (sum.empty() ? "" : " + ") + start + "seconds";
+    table.add(
+        {to_string(static_cast<Collective>(i)),
+         x.figures.show({start + "calls", t.calls, U::Count, "collectives", "",
+                         "predict/traffic.h: layers x microbatches"}),
+         x.figures.show({start + "bytes", t.bytes, U::Bytes, "sent by one rank to others", "",
+                         "predict/traffic.h, as if links were flat"}),
+         x.figures.show({start + "seconds", t.seconds, U::Seconds, "transfer and latency", "",
+                         "predict/collective_cost.h over hw.link.*"}),
+         x.figures.show({start + "share", t.seconds / cost.seconds, U::Share, "part of the time",
+                         fmt::format("{}seconds / {}", start, whole), ""})});
+    sum += fmt::format("{}{}seconds", sum.empty() ? "" : " + ", start);
     seconds += t.seconds;
   }
   if (table.empty()) return fmt::format("{}{}: nothing is sent.\n\n", phase, p.title());

@@ -79,9 +79,9 @@ std::string weights_table(ReportContext& x) {
                        "model config, matrix by matrix (spec/layer_dims.h)"}),
                to_string(format),
                f.show({"model.bytes." + name, params * bytes_per_value(format), U::Bytes,
-                       "weights of all layers", id + " * " + width, ""})});
+                       "weights of all layers", fmt::format("{} * {}", id, width), ""})});
     params_formula += (params_formula.empty() ? "" : " + ") + id;
-    bytes_formula += (bytes_formula.empty() ? "" : " + ") + ("model.bytes." + name);
+    bytes_formula += fmt::format("{}model.bytes.{}", bytes_formula.empty() ? "" : " + ", name);
   }
   const ParamCounts counts = count_params(m);
   table.add({"all",
@@ -149,6 +149,24 @@ std::string work_notes(ReportContext& x) {
   return out;
 }
 
+void link_rows(ReportContext& x, const std::string& sheet, MarkdownTable& table) {
+  Figures& f = x.figures;
+  using U = FigureUnit;
+  int level = 0;
+  for (const LinkLevel& link : x.problem.cluster.links) {
+    const std::string id = fmt::format("hw.link.{}", ++level);
+    const std::string reach =
+        link.domain >= kEveryDevice ? "all devices" : fmt::format("{} devices", link.domain);
+    table.add({fmt::format("{}, {}", link.name, reach),
+               f.show({id, link.bytes_per_s, U::BytesPerSecond, "one way, per device", "", sheet}),
+               f.show({fmt::format("hw.reached.link.{}", level),
+                       link.bytes_per_s * x.problem.constants.link, U::BytesPerSecond, "messages",
+                       id + " * cost.link", ""}),
+               "latency " + f.show({id + ".latency", link.latency_s, U::Seconds, "of a message", "",
+                                    sheet})});
+  }
+}
+
 }  // namespace
 
 std::string hardware_section(ReportContext& x) {
@@ -158,8 +176,8 @@ std::string hardware_section(ReportContext& x) {
   const std::string sheet =
       "datasheet of " + gpu.name + (gpu.source.empty() ? "" : " (" + gpu.source + ")");
   using U = FigureUnit;
-  std::string out = fmt::format("## Hardware\n\nDevice {}, {} to a node.\n\n",
-                                markdown_cell(gpu.name), cluster.gpus_per_node);
+  const std::string out = fmt::format("## Hardware\n\nDevice {}, {} to a node.\n\n",
+                                      markdown_cell(gpu.name), cluster.gpus_per_node);
   MarkdownTable table({"quantity", "datasheet", "reached", "why"});
   table.add({"memory", f.show({"hw.memory", gpu.memory_bytes, U::Bytes, "memory", "", sheet}),
              f.show({"target.memory_fraction", x.problem.targets.memory_fraction, U::Share,
@@ -194,26 +212,14 @@ std::string hardware_section(ReportContext& x) {
                        "large products", fmt::format("{} * {}", id, constant), ""}),
                fmt::format("[{}]", constant)});
   }
-  int level = 0;
-  for (const LinkLevel& link : cluster.links) {
-    const std::string id = fmt::format("hw.link.{}", ++level);
-    const std::string reach =
-        link.domain >= kEveryDevice ? "all devices" : fmt::format("{} devices", link.domain);
-    table.add({fmt::format("{}, {}", link.name, reach),
-               f.show({id, link.bytes_per_s, U::BytesPerSecond, "one way, per device", "", sheet}),
-               f.show({fmt::format("hw.reached.link.{}", level), link.bytes_per_s * c.link,
-                       U::BytesPerSecond, "messages", id + " * cost.link", ""}),
-               "latency " + f.show({id + ".latency", link.latency_s, U::Seconds, "of a message", "",
-                                    sheet})});
-  }
+  link_rows(x, sheet, table);
   const double ridge = c.gemm_bf16 * gpu.bf16_flops / (gpu.memory_bytes_per_s * c.stream);
   return out + table.text() +
          fmt::format("A bf16 product is bound by reading its weights below {} rows.\n\n",
                      f.show({"hw.ridge_rows", ridge, U::Count,
                              "rows at which a bf16 product takes as long as reading its weights",
                              "hw.reached.bf16 / hw.reached.weights",
-                             "2 operations and 2 bytes per "
-                             "parameter"}));
+                             "2 operations and 2 bytes per parameter"}));
 }
 
 std::string request_section(ReportContext& x) {

@@ -20,7 +20,7 @@ std::string cost_table(ReportContext& x, const char* phase, const char* whole, c
   for (std::size_t i = 0; i < kBounds; ++i) {
     const std::string id = fmt::format("{}.by.{}", phase, figure_name(static_cast<Bound>(i)));
     x.figures.value({id, cost.by[i], U::Seconds,
-                     std::string("bound by ") + to_string(static_cast<Bound>(i)), "",
+                     fmt::format("bound by {}", to_string(static_cast<Bound>(i))), "",
                      "predict/step_cost.h: rooflines and links of the slowest stage, layer by "
                      "layer, with hw.* and cost.*"});
     sum += (sum.empty() ? "" : " + ") + id;
@@ -31,9 +31,10 @@ std::string cost_table(ReportContext& x, const char* phase, const char* whole, c
   MarkdownTable table({"bound by", "seconds", "share"});
   for (std::size_t i = 0; i < kBounds; ++i) {
     const std::string id = fmt::format("{}.by.{}", phase, figure_name(static_cast<Bound>(i)));
-    const std::string share = x.figures.show(
-        {fmt::format("{}.share.{}", phase, figure_name(static_cast<Bound>(i))),
-         cost.by[i] / cost.seconds, U::Share, "part of the time", id + " / " + all, ""});
+    const std::string share =
+        x.figures.show({fmt::format("{}.share.{}", phase, figure_name(static_cast<Bound>(i))),
+                        cost.by[i] / cost.seconds, U::Share, "part of the time",
+                        fmt::format("{} / {}", id, all), ""});
     if (cost.by[i] <= 0) continue;
     table.add({to_string(static_cast<Bound>(i)), x.figures.show(*x.figures.find(id)), share});
   }
@@ -247,7 +248,7 @@ LengthPoint at_workload(const Problem& problem, const std::vector<ReportPool>& p
 }
 
 std::string lengths_section(ReportContext& x) {
-  std::string out =
+  const std::string out =
       "## By prompt length\n\nThe same workers at other prompt lengths; the batch shrinks to what "
       "memory admits. Without queues, a prefill pool at most 90 % busy; per GPU in use. Row n has "
       "the figures length.n.*\n\n";

@@ -17,7 +17,7 @@ std::string markdown_cell(std::string_view text) {
   return out;
 }
 
-MarkdownTable::MarkdownTable(std::vector<std::string> headings) : columns_(headings.size()) {
+MarkdownTable::MarkdownTable(const std::vector<std::string>& headings) : columns_(headings.size()) {
   add(headings);
   text_ += "|";
   for (std::size_t i = 0; i < columns_; ++i) text_ += "---|";

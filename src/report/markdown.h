@@ -15,7 +15,7 @@ std::string markdown_cell(std::string_view text);
 
 class MarkdownTable {
  public:
-  explicit MarkdownTable(std::vector<std::string> headings);
+  explicit MarkdownTable(const std::vector<std::string>& headings);
   // As many cells as headings.
   void add(const std::vector<std::string>& cells);
   bool empty() const { return rows_ == 0; }
