@@ -1,5 +1,6 @@
 // Questions to `plan`, `models` and `clusters` that cannot be meant: refused in one sentence, with
 // the nearest valid name where there is one.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "e2e/checkpoint_edits.h"
@@ -32,7 +33,7 @@ std::vector<std::string> asked(const BadQuestion& question) {
     if (!question.changes[i + 1].empty()) options.emplace_back(option, question.changes[i + 1]);
   }
   std::vector<std::string> line = {"plan"};
-  for (const auto& [option, value] : options) line.push_back(option + "=" + value);
+  for (const auto& [option, value] : options) line.push_back(fmt::format("{}={}", option, value));
   return line;
 }
 

@@ -192,12 +192,13 @@ TEST(Plan, WhatItWritesPassesVerify) {
   };
   for (const std::string& job : jobs) {
     for (const std::string mode : {"aggregated", "disaggregated"}) {
-      SCOPED_TRACE(job + " " + mode);
+      SCOPED_TRACE(job);
+      SCOPED_TRACE(mode);
       const ScratchFolder folder;
       const std::string lengths =
           job.find("--isl") == std::string::npos ? " --isl 4000 --osl 1000" : "";
       const ProcessResult result =
-          plan(job + lengths + " --mode " + mode + " --out " + folder.path("plan.yaml"));
+          plan(job + lengths, "--mode " + mode + " --out " + folder.path("plan.yaml"));
       ASSERT_TRUE(result.exit_code == 0 || (result.exit_code == 1 && mode == "disaggregated"))
           << result.out << result.err;
       if (result.exit_code != 0) continue;
@@ -233,7 +234,7 @@ TEST(Plan, RunExecutesWhatItWrites) {
     const ScratchFolder folder;
     const std::string file = folder.path("plan.yaml");
     const ProcessResult result =
-        plan("--model models/tiny-moe --isl 16 --osl 16 " + job + " --out " + file);
+        plan("--model models/tiny-moe --isl 16 --osl 16 " + job, "--out " + file);
     ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
     const ProcessResult ran = pentafold({"run", file, "--prompt", "The sea", "--max-tokens", "4"});
     ASSERT_EQ(ran.exit_code, 0) << ran.err << read_bytes(file);
