@@ -74,7 +74,7 @@ Result<Workload> read_workload(const PlanVerbOptions& o) {
   }
   if (o.isl) workload.isl = *o.isl;
   if (o.osl) workload.osl = *o.osl;
-  if (o.batch) workload.batch = *o.batch;
+  if (o.batch) workload.batch = o.batch;
   if (o.skew) workload.skew = *o.skew;
   if (!o.rate.empty()) {
     PF_ASSIGN(workload.rate_per_s, parse_rate(o.rate, "--rate"));
