@@ -147,9 +147,12 @@ class PairSearch {
     if (score.gpus > problem_.gpu_limit()) return;
     const bool fewest = problem_.cluster.gpus == 0 || problem_.targets.objective == Objective::Gpus;
     score.provisioned = fewest ? score.gpus : problem_.cluster.gpus;
-    score.ttft_s = prefill.ttft_s;
     score.tpot_s = decode.tpot_s;
     score.requests_per_s = std::min(np * prefill.requests_per_s, nd * decode.requests_per_s);
+    // The queue is that of the load the pool really has, never above the one it was rated at.
+    const double load = score.requests_per_s / (np * prefill.full_requests_per_s);
+    score.ttft_s =
+        std::min(prefill.ttft_s, prefill.alone_s + queue_wait_seconds(load, prefill.service_s));
     score.tokens_per_s = score.requests_per_s * static_cast<double>(problem_.workload.osl);
     score.prefill_tokens_per_s_per_gpu =
         np * prefill.prefill_tokens_per_s / static_cast<double>(score.provisioned);

@@ -255,7 +255,12 @@ void StageSearch::judge_pool(const Rates& rates, double memory, Role role) {
     miss({Limit::Memory, memory, problem_.memory_limit()});
     return;
   }
-  SizeBest found{worker_, rates.requests_per_s, 0, rates.tpot_s, rates.prefill_tokens_per_s};
+  SizeBest found;
+  found.worker = worker_;
+  found.requests_per_s = found.full_requests_per_s = rates.requests_per_s;
+  found.tpot_s = rates.tpot_s;
+  found.prefill_tokens_per_s = rates.prefill_tokens_per_s;
+  found.service_s = rates.service_s;
   if (role == Role::Prefill) {
     const double alone = rates.ttft_s + transfer_s_;
     if (targets.ttft_s && alone > *targets.ttft_s) {
@@ -267,6 +272,7 @@ void StageSearch::judge_pool(const Rates& rates, double memory, Role role) {
             ? std::min(load_for_wait(*targets.ttft_s - alone, rates.service_s), kHighestLoad)
             : kHighestLoad;
     found.requests_per_s *= load;
+    found.alone_s = alone;
     found.ttft_s = alone + queue_wait_seconds(load, rates.service_s);
     // At the load that the limit allows the sum is the limit, whatever rounding makes of it.
     if (targets.ttft_s) found.ttft_s = std::min(found.ttft_s, *targets.ttft_s);

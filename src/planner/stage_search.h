@@ -20,8 +20,11 @@ namespace pentafold {
 struct SizeBest {
   Worker worker;
   double requests_per_s = 0;  // at the load its TTFT allows
-  double ttft_s = 0;          // prefill: with transfer and queue
-  double tpot_s = 0;          // decode
+  double ttft_s = 0;          // prefill: with transfer, and the queue at that load
+  double alone_s = 0;         // without the queue
+  double service_s = 0;       // of a pass
+  double full_requests_per_s = 0;
+  double tpot_s = 0;  // decode
   double prefill_tokens_per_s = 0;
 };
 

@@ -235,6 +235,13 @@ WhyNot why_not(const Problem& problem, const SearchResult& result, const SearchO
       out.nearest_worker = family.nearest_worker;
     }
   }
+  // A candidate cut for its memory was counted up to the cut only.
+  if (out.nearest && out.nearest->limit == Limit::Memory) {
+    out.nearest->reached =
+        std::max(out.nearest->reached, worker_bytes(problem.model, out.nearest_worker,
+                                                    problem.workload.isl + problem.workload.osl, 1)
+                                           .total());
+  }
   out.relaxations = Relaxer(problem, options).run();
   if (!out.nearest || out.nearest->limit != Limit::Memory) return out;
   for (const NumberFormat format : {NumberFormat::BF16, NumberFormat::FP8, NumberFormat::INT8,
