@@ -97,8 +97,10 @@ std::string describe(const Worker& w) {
   std::string text =
       fmt::format("pp{} dp{} sp{} tp{} ep{} etp{}", w.pp(), w.dp, w.sp, w.tp, w.ep, w.etp);
   if (w.redundant > 0) text += fmt::format(" +{} copies", w.redundant);
-  return text + fmt::format(", batch {} x {}, chunk {}, {}", w.dp, w.batch, w.chunk,
-                            to_string(w.precision));
+  text += fmt::format(", batch {} x {}", w.dp, w.batch);
+  if (w.chunk > 1)
+    text += fmt::format(", chunk {}", w.chunk);  // workers that only decode have none
+  return text + fmt::format(", {}", to_string(w.precision));
 }
 
 bool tensor_degree_fits(const ModelShape& model, std::int64_t degree) {

@@ -126,6 +126,11 @@ bool simpler(const Worker& a, const Worker& b) {
   return key(a) < key(b);
 }
 
+double served_tokens_per_s(const Problem& problem, double requests_per_s) {
+  const double served = std::min(requests_per_s, problem.workload.rate_per_s.value_or(1e30));
+  return served * static_cast<double>(problem.workload.osl);
+}
+
 std::optional<Score> pool_score(const Problem& problem, const Worker& worker, const Rates& rates,
                                 std::int64_t* replicas) {
   const std::int64_t size = worker.gpus();
@@ -165,6 +170,7 @@ std::optional<Score> pool_score(const Problem& problem, const Worker& worker, co
   score.tpot_s = rates.tpot_s;
   score.tokens_per_s = rates.tokens_per_s * n * filled;
   score.requests_per_s = rates.requests_per_s * n * filled;
+  if (rate > 0) score.tokens_per_s = served_tokens_per_s(problem, score.requests_per_s);
   score.gpus = count * size;
   score.provisioned = fixed && !fewest ? problem.cluster.gpus : score.gpus;
   score.prefill_tokens_per_s_per_gpu =

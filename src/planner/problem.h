@@ -99,6 +99,9 @@ double compare(const Problem& problem, const Score& a, const Score& b);
 // Order among equals, so that the answer never depends on the order of search: simpler first.
 bool simpler(const Worker& a, const Worker& b);
 
+// Of a deployment that could serve `requests_per_s`: no more come than the workload's rate.
+double served_tokens_per_s(const Problem& problem, double requests_per_s);
+
 // Workers that a pool of `worker`s needs or may have, and what they deliver together; `rates` are
 // one worker's. nullopt: the fleet is too small for one.
 std::optional<Score> pool_score(const Problem& problem, const Worker& worker, const Rates& rates,

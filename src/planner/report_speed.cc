@@ -157,9 +157,11 @@ void throughput_figures(ReportContext& x, MarkdownTable& table) {
                                      "finished, all workers",
                                      "plan.replicas * worker.requests * throughput.filled", ""})});
   }
-  table.add(
-      {"tokens/s", f.show({"throughput.tokens", s.tokens_per_s, U::TokensPerSecond,
-                           "generated, all workers", "throughput.requests * workload.osl", ""})});
+  const char* tokens = x.problem.workload.rate_per_s
+                           ? "min(throughput.requests, workload.rate) * workload.osl"
+                           : "throughput.requests * workload.osl";
+  table.add({"tokens/s", f.show({"throughput.tokens", s.tokens_per_s, U::TokensPerSecond,
+                                 "generated, all workers", tokens, ""})});
   table.add({"tokens/s per GPU",
              f.show({"throughput.per_gpu", s.tokens_per_s_per_gpu(), U::TokensPerSecond,
                      "generated, per GPU paid for", "throughput.tokens / plan.provisioned", ""})});

@@ -153,7 +153,7 @@ class PairSearch {
     const double load = score.requests_per_s / (np * prefill.full_requests_per_s);
     score.ttft_s =
         std::min(prefill.ttft_s, prefill.alone_s + queue_wait_seconds(load, prefill.service_s));
-    score.tokens_per_s = score.requests_per_s * static_cast<double>(problem_.workload.osl);
+    score.tokens_per_s = served_tokens_per_s(problem_, score.requests_per_s);
     score.prefill_tokens_per_s_per_gpu =
         np * prefill.prefill_tokens_per_s / static_cast<double>(score.provisioned);
     if (const auto failed = first_miss(problem_, score, 0)) {

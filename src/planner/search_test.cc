@@ -119,7 +119,7 @@ double best_pair(const Problem& problem) {
         Score score;
         score.requests_per_s =
             std::min(static_cast<double>(n) * p.requests, static_cast<double>(m) * d.requests);
-        score.tokens_per_s = score.requests_per_s * static_cast<double>(problem.workload.osl);
+        score.tokens_per_s = served_tokens_per_s(problem, score.requests_per_s);
         score.gpus = n * p.gpus + m * d.gpus;
         score.provisioned = problem.cluster.gpus;
         score.ttft_s = p.ttft;

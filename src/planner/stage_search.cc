@@ -189,10 +189,10 @@ void StageSearch::run_batch(const CutPlan& cut, const BatchPoint& point, Role ro
   const double decode_s = decode_seconds(cut, point);
   const bool decodes = problem_.workload.osl > 1;
   if (!pareto_ && decodes && problem_.targets.tpot_s && decode_s > *problem_.targets.tpot_s) {
-    // The chunk cannot help: a step alone is too slow. (Memory and TTFT may hold or not; the
-    // nearest miss of the family is judged as if they did, for the least chunk.)
-    miss({Limit::Tpot, decode_s, *problem_.targets.tpot_s});
-    return;
+    // No chunk can help. They are only judged, TTFT first, if the family's nearest miss may be
+    // here.
+    const Miss least{Limit::Tpot, decode_s, *problem_.targets.tpot_s};
+    if (family_->nearest && !least.nearer_than(*family_->nearest)) return;
   }
   if (role == Role::Both && cannot_win(decode_s)) return;
   for (std::size_t c = 0; c < chunks_.size(); ++c) {
