@@ -253,9 +253,8 @@ Cost StepCost::experts(std::size_t kind, const Worker& worker, std::int64_t rows
   const double shown = 1 - constants_.hidden_comm;
   const Group group{homes, homes};
   Exchange exchange{stage_rows / static_cast<double>(worker.stage_ranks()) * peak_share,
-                    dispatch_row_bytes(format, model_.d),
-                    static_cast<double>(worker.ep), static_cast<double>(layer.ffn.top_k),
-                    static_cast<double>(worker.etp)};
+                    dispatch_row_bytes(format, model_.d), static_cast<double>(worker.ep),
+                    static_cast<double>(layer.ffn.top_k), static_cast<double>(worker.etp)};
   const auto both_ways = [&](double scale) {
     Exchange there = exchange;
     there.row_bytes *= scale;
