@@ -230,6 +230,8 @@ WhyNot why_not(const Problem& problem, const SearchResult& result, const SearchO
   WhyNot out;
   out.certificates = certificates(problem);
   for (const StrategyFamily& family : result.families) {
+    // One role's worker does not say what the other pool would miss.
+    if (family.disaggregated && problem.aggregated) continue;
     if (family.nearest && (!out.nearest || family.nearest->nearer_than(*out.nearest))) {
       out.nearest = family.nearest;
       out.nearest_worker = family.nearest_worker;
