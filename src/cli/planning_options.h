@@ -10,7 +10,7 @@
 #include "cli/models.h"
 #include "cli/plan.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
 class App;
 }
 

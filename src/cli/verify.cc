@@ -26,7 +26,7 @@ Verdict judge(const Plan& plan, const AnyModel& model) {
 
 // A plan whose stages do not add up is an answer, not a malformed file.
 Result<std::vector<Judgement>> judge_all(const PlanOptions& options) {
-  PF_ASSIGN(PlanAndShape loaded, load_plan_and_shape(options));
+  PF_ASSIGN(const PlanAndShape loaded, load_plan_and_shape(options));
   std::vector<Judgement> out;
   const std::string& name = loaded.model.shape.name;
   out.push_back({loaded.plan, name, judge(loaded.plan, loaded.model)});

@@ -32,7 +32,7 @@ std::string resolve_path(const std::string& written, const std::string& plan_fil
 }
 
 std::string resolve_model(const std::string& written, const std::string& plan_file) {
-  std::string path = resolve_path(written, plan_file);
+  const std::string path = resolve_path(written, plan_file);
   return could_be_catalog_name(written) && !exists(path) ? written : path;
 }
 

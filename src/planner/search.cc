@@ -119,10 +119,11 @@ class PairSearch {
       return;
     }
     for (std::int64_t n = 1; n * p + d <= limit; ++n) {
-      offer(prefill, n, decode, (limit - n * p) / d, family);
+      const std::int64_t decoders = (limit - n * p) / d;
+      offer(prefill, n, decode, decoders, family);
       // With fewer decoders than prompts can feed, more prefill workers only take GPUs away.
       if (static_cast<double>(n) * prefill.requests_per_s >=
-          static_cast<double>((limit - n * p) / d) * decode.requests_per_s) {
+          static_cast<double>(decoders) * decode.requests_per_s) {
         break;
       }
     }
@@ -265,7 +266,7 @@ SearchResult search(const Problem& problem, const SearchOptions& options) {
     front.merge(task.search->pareto());
   }
   for (std::size_t p = 0; p < problem.precisions.size(); ++p) {
-    Merged merged = merge(problem, tasks, p);
+    const Merged merged = merge(problem, tasks, p);
     std::optional<Deployment> best;
     for (const auto& [kinds, family] : merged.families) {
       if (better_deployment(problem, family.best, best)) best = family.best;

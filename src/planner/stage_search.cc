@@ -214,7 +214,8 @@ bool StageSearch::cannot_win(double decode_s) const {
   const double steps =
       static_cast<double>(problem_.workload.osl - 1) / static_cast<double>(problem_.workload.osl);
   const double rate = static_cast<double>(worker_.batch * worker_.dp) / (steps * decode_s);
-  const auto replicas = static_cast<double>(problem_.gpu_limit() / worker_.gpus());
+  const std::int64_t workers = problem_.gpu_limit() / worker_.gpus();
+  const auto replicas = static_cast<double>(workers);
   return rate * replicas / static_cast<double>(problem_.cluster.gpus) <
          family_->best->score.tokens_per_s_per_gpu();
 }
