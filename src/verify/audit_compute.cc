@@ -90,7 +90,7 @@ Result<Computing::Given> Computing::read_given(const Claim& claim,
 
 Result<FactMap> Computing::facts_of(const Claim& claim, Basis basis,
                                     const Corrections& corrections) const {
-  PF_ASSIGN(Given given, read_given(claim, corrections));
+  PF_ASSIGN(const Given given, read_given(claim, corrections));
   FactMap inputs = corners_.front();
   for (const auto& [name, value] : given.values) inputs[name] = value;
   return derive_facts(inputs, basis);
