@@ -83,9 +83,9 @@ Error not_found(const std::string& path) {
   const bool exists = fs::exists(path, ignored);
   return make_error(
       exists ? ErrorCode::Unsupported : ErrorCode::Io,
-      fmt::format("{} is not a model{}; give a name of the catalog (pentafold models lists them), "
+      fmt::format("{} is not a model; {}give a name of the catalog (pentafold models lists them), "
                   "a Hugging Face directory, its config.json, or a .yaml shape",
-                  quote_text(path), meant.empty() ? "" : fmt::format("; did you mean {}?", meant)));
+                  quote_text(path), meant.empty() ? "" : fmt::format("did you mean {}? Or ", meant)));
 }
 
 }  // namespace
