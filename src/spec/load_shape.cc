@@ -81,11 +81,12 @@ Error not_found(const std::string& path) {
   const std::string meant = meant_names(path);
   std::error_code ignored;
   const bool exists = fs::exists(path, ignored);
+  const std::string instead = meant.empty() ? "" : fmt::format("did you mean {}? Or ", meant);
   return make_error(
       exists ? ErrorCode::Unsupported : ErrorCode::Io,
       fmt::format("{} is not a model; {}give a name of the catalog (pentafold models lists them), "
                   "a Hugging Face directory, its config.json, or a .yaml shape",
-                  quote_text(path), meant.empty() ? "" : fmt::format("did you mean {}? Or ", meant)));
+                  quote_text(path), instead));
 }
 
 }  // namespace

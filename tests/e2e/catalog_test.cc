@@ -51,7 +51,7 @@ TEST(Audit, EveryDocumentHasClaimsThatDoNotHold) {
     EXPECT_EQ(text.exit_code, 1) << path << text.err;
     const ProcessResult json = pentafold({"audit", path, "--json"});
     EXPECT_EQ(json.exit_code, 1) << path << json.err;
-    EXPECT_NO_THROW((void)Json::parse(json.out)) << path;
+    EXPECT_TRUE(Json::accept(json.out)) << path;
   }
 }
 
