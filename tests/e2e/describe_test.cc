@@ -145,8 +145,8 @@ TEST(Inspect, AFalseDeclarationIsContradicted) {
 }
 
 TEST(Help, ShowsExamplesOfEveryVerb) {
-  for (const std::string verb : {"plan", "explain", "verify", "run", "program", "inspect", "audit",
-                                 "models", "clusters"}) {
+  for (const std::string verb :
+       {"plan", "explain", "verify", "run", "program", "inspect", "audit", "models", "clusters"}) {
     const ProcessResult result = pentafold({verb, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_EQ(result.err, "");
