@@ -46,7 +46,7 @@ json cost_json(const Cost& cost) {
 }
 
 json deployment_json(const Problem& problem, const Deployment& deployment) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   json out = score_json(problem, deployment.score);
   for (const Pool& pool : deployment.pools) {
     const WorkerPrediction found = predict_worker(costs, pool.worker, pool.role);

@@ -183,7 +183,7 @@ std::vector<PlanFile> plan_files(const PlanRequest& request, const Deployment& d
 
 std::string format_found(const PlanRequest& request, const SearchResult& result, double seconds) {
   const Problem& problem = request.problem;
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   const Deployment& winner = *result.winner;
   std::string text = asked(request);
   text += fmt::format("best of {}:\n\n  {}: {}\n", searched(result, seconds),

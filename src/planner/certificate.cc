@@ -6,7 +6,7 @@
 #include "base/units.h"
 #include "plan/capacity.h"
 #include "planner/why.h"
-#include "predict/collective_cost.h"
+#include "predict/reach.h"
 
 namespace pentafold {
 namespace {
@@ -53,14 +53,22 @@ class Bounds {
         gpus_(static_cast<double>(problem.gpu_limit())),
         precision_(problem.precisions.front()),
         needs_(token_needs(problem.model, precision_)) {
-    const CostConstants& c = problem.constants;
-    stream_ = problem.cluster.gpu.memory_bytes_per_s * c.stream;
-    const auto rate = [&](NumberFormat format) {
-      const double part = bytes_per_value(format) < 2 ? c.gemm_low : c.gemm_bf16;
-      return problem.cluster.gpu.flops(format) * part;
-    };
-    dense_rate_ = std::max(rate(precision_.linear), rate(precision_.other));
-    expert_rate_ = rate(precision_.experts) * c.grouped_gemm;
+    const Operators operators(problem.cluster.gpu, problem.cluster.links,
+                              kernel_source_of(problem.engine.name));
+    reach_ = reach_of(operators, problem.engine, problem.model, precision_);
+    dense_rate_ = std::max(reach_.linear_flops, reach_.other_flops);
+    const CommGroup two{2, 2, 0};
+    reduce_latency_ = operators.all_reduce(two, 0).seconds * problem.engine.links;
+    const ExpertExchange none;
+    const double routed = std::min(operators.dispatch(two, none).seconds,
+                                   operators.dispatch_low_latency(two, none).seconds) +
+                          std::min(operators.combine(two, none).seconds,
+                                   operators.combine_low_latency(two, none).seconds);
+    const double gathered =
+        std::min(operators.all_reduce(two, 0).seconds,
+                 operators.all_gather(two, 0).seconds + operators.reduce_scatter(two, 0).seconds);
+    exchange_latency_ = problem.engine.links *
+                        (problem.engine.exchange == RowExchange::Gathered ? gathered : routed);
   }
 
   Certificate memory() const {
@@ -84,16 +92,16 @@ class Bounds {
   Certificate tpot() const {
     Certificate out{Limit::Tpot, problem_.targets.tpot_s.value_or(0), 0, {}};
     const auto layers = static_cast<double>(problem_.model.num_layers());
-    out.terms.push_back({fmt::format("{} layers x {} and {} a step", problem_.model.num_layers(),
-                                     format_seconds(problem_.constants.layer_s),
-                                     format_seconds(problem_.constants.step_s)),
-                         layers * problem_.constants.layer_s + problem_.constants.step_s +
-                             problem_.constants.request_s,
-                         Bound::Fixed});
-    add_weights(out, needs_.dense_bytes, static_cast<double>(needs_.mixers) * reduce_latency(),
+    out.terms.push_back(
+        {fmt::format("{} layers x {} and {} a step", problem_.model.num_layers(),
+                     format_seconds(problem_.engine.layer_s),
+                     format_seconds(problem_.engine.step_s)),
+         layers * problem_.engine.layer_s + problem_.engine.step_s + problem_.engine.request_s,
+         Bound::Fixed});
+    add_weights(out, needs_.dense_bytes, static_cast<double>(needs_.mixers) * reduce_latency_,
                 "weights outside the experts");
     add_weights(out, needs_.expert_bytes,
-                2 * static_cast<double>(needs_.moe_layers) * exchange_latency(),
+                static_cast<double>(needs_.moe_layers) * exchange_latency_,
                 "weights of one token's experts");
     finish(out);
     return out;
@@ -103,10 +111,9 @@ class Bounds {
     Certificate out{Limit::Ttft, problem_.targets.ttft_s.value_or(0), 0, {}};
     const auto layers = static_cast<double>(problem_.model.num_layers());
     out.terms.push_back({fmt::format("{} layers x {} and {} a step", problem_.model.num_layers(),
-                                     format_seconds(problem_.constants.layer_s),
-                                     format_seconds(problem_.constants.step_s)),
-                         layers * problem_.constants.layer_s + problem_.constants.step_s,
-                         Bound::Fixed});
+                                     format_seconds(problem_.engine.layer_s),
+                                     format_seconds(problem_.engine.step_s)),
+                         layers * problem_.engine.layer_s + problem_.engine.step_s, Bound::Fixed});
     const double flops = prompt_flops_seconds();
     out.terms.push_back({fmt::format("operations of {} prompt tokens on {} GPUs",
                                      problem_.workload.isl, problem_.gpu_limit()),
@@ -122,7 +129,8 @@ class Bounds {
     const double decode_part = (osl - 1) / osl;
     out.terms = {
         {"operations of the token itself",
-         decode_part * (needs_.dense_flops / dense_rate_ + needs_.expert_flops / expert_rate_),
+         decode_part *
+             (needs_.dense_flops / dense_rate_ + needs_.expert_flops / reach_.expert_flops),
          Bound::Compute},
         {fmt::format("its share of the {} prompt tokens' operations", problem_.workload.isl),
          prompt_flops_seconds() / osl, Bound::Compute},
@@ -148,7 +156,7 @@ class Bounds {
  private:
   void add_weights(Certificate& out, double bytes, double latency, const char* what) const {
     if (bytes <= 0) return;
-    const double alone = bytes / stream_;
+    const double alone = bytes / std::max(reach_.weight_bytes_per_s, reach_.expert_bytes_per_s);
     const double shared = alone / gpus_ + latency;
     if (gpus_ > 1 && shared < alone) {
       out.terms.push_back({fmt::format("read {} of {} with {} GPUs", format_bytes(bytes), what,
@@ -160,13 +168,6 @@ class Bounds {
       out.terms.push_back(
           {fmt::format("read {} of {} on one GPU", format_bytes(bytes), what), alone, Bound::Hbm});
     }
-  }
-
-  double reduce_latency() const {
-    return all_reduce_seconds(problem_.cluster, problem_.constants, {2, 2}, 0);
-  }
-  double exchange_latency() const {
-    return all_to_all_seconds(problem_.cluster, problem_.constants, {2, 2}, {1, 0, 2, 1, 1});
   }
 
   double prompt_flops_seconds() const {
@@ -188,8 +189,9 @@ class Bounds {
       if (group.part == WeightPart::Head) head += 2 * static_cast<double>(group.params);
     }
     // Only the last token of a prompt needs logits.
-    return isl * ((needs_.dense_flops - head) / dense_rate_ + needs_.expert_flops / expert_rate_) +
-           attention / (problem_.cluster.gpu.bf16_flops * problem_.constants.attention);
+    return isl * ((needs_.dense_flops - head) / dense_rate_ +
+                  needs_.expert_flops / reach_.expert_flops) +
+           attention / reach_.attention_flops;
   }
 
   double cache_read_seconds() const {
@@ -203,7 +205,7 @@ class Bounds {
       if (mixer.selected > 0) keys = std::min(keys, static_cast<double>(mixer.selected));
       bytes += keys * static_cast<double>(mixer.kv_values) * bytes_per_value(precision_.kv);
     }
-    return bytes / (problem_.cluster.gpu.memory_bytes_per_s * problem_.constants.kv_stream);
+    return bytes / reach_.kv_bytes_per_s;
   }
 
   static void finish(Certificate& out) {
@@ -215,9 +217,10 @@ class Bounds {
   double gpus_;
   Precision precision_;
   TokenNeeds needs_;
-  double stream_ = 0;
+  Reach reach_;
   double dense_rate_ = 0;
-  double expert_rate_ = 0;
+  double reduce_latency_ = 0;
+  double exchange_latency_ = 0;
 };
 
 }  // namespace

@@ -250,7 +250,7 @@ std::int64_t Contender::gpus() const {
 }
 
 ContenderView view(const Problem& problem, const Contender& contender) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   ContenderView out;
   double requests = -1;
   for (const Pool& pool : contender.pools) {

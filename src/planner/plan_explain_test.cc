@@ -80,7 +80,7 @@ TEST(PlanExplain, ReasonsSumToTheDifference) {
 
 TEST(PlanExplain, TheViewIsThePrediction) {
   const Problem p = problem_of("qwen3-30b-a3b", "h200");
-  const StepCost costs(p.model, p.cluster, p.constants, p.workload);
+  const StepCost costs(p.model, p.cluster, p.engine, p.workload);
   for (const Contender& c : several(p)) {
     if (c.pools.size() > 1) continue;
     const Pool& pool = c.pools[0];

@@ -117,7 +117,7 @@ std::string figure_name(std::string_view words) {
 
 PlanReport plan_report(const Problem& problem, const SearchResult& result,
                        const std::optional<WhyNot>& why) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   ReportContext x{problem, result, why, costs, {}, std::nullopt, {}};
   choose_pools(problem, result, x);
   std::string text = headline(x) + hardware_section(x) + request_section(x);

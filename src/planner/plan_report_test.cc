@@ -166,7 +166,7 @@ TEST(PlanReport, TheTextSaysWhatThePredictionSays) {
   for (const Answer& a : answers()) {
     if (!a.result.winner) continue;
     const Problem& p = a.problem;
-    const StepCost costs(p.model, p.cluster, p.constants, p.workload);
+    const StepCost costs(p.model, p.cluster, p.engine, p.workload);
     const Deployment& d = *a.result.winner;
     const auto near = [&](const std::string& id, double truth) {
       EXPECT_NEAR(read_back(a.report.text, id), truth, 0.01 * truth) << id;
@@ -247,7 +247,7 @@ TEST(PlanReport, LengthsAreThePlannedWorkersAtOtherLengths) {
   for (const std::int64_t isl : {128, 512, 1024, 4096, 10240}) {
     Workload w = a.problem.workload;
     w.isl = isl;
-    const StepCost costs(a.problem.model, a.problem.cluster, a.problem.constants, w);
+    const StepCost costs(a.problem.model, a.problem.cluster, a.problem.engine, w);
     const std::string row = fmt::format("length.{}.", isl);
     Worker worker = pool.worker;
     worker.batch = static_cast<std::int64_t>(value_of(a.report.figures, row + "batch"));

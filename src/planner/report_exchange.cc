@@ -67,7 +67,7 @@ std::string traffic_table(ReportContext& x, const ReportPool& p, const char* pha
          x.figures.show({start + "bytes", t.bytes, U::Bytes, "sent by one rank to others", "",
                          "predict/traffic.h, as if links were flat"}),
          x.figures.show({start + "seconds", t.seconds, U::Seconds, "transfer and latency", "",
-                         "predict/collective_cost.h over hw.link.*"}),
+                         "predict/operators.h over hw.link.*"}),
          x.figures.show({start + "share", t.seconds / cost.seconds, U::Share, "part of the time",
                          fmt::format("{}seconds / {}", start, whole), ""})});
     sum += fmt::format("{}{}seconds", sum.empty() ? "" : " + ", start);

@@ -7,12 +7,14 @@
 
 #include "base/units.h"
 #include "planner/plan_report_parts.h"
+#include "predict/reach.h"
 #include "report/markdown.h"
 
 namespace pentafold {
 namespace {
 
-constexpr const char* kConstants = "predict/cost_constants.h";
+constexpr const char* kConstants = "specs/engines.yaml";
+constexpr const char* kOperators = "predict/reach.h over specs/operators/";
 
 struct Peak {
   const char* name;
@@ -24,33 +26,6 @@ std::array<Peak, 4> peaks(const GpuSpec& gpu) {
            {"fp8", gpu.fp8_flops},
            {"int8", gpu.int8_flops},
            {"fp4", gpu.fp4_flops}}};
-}
-
-struct ConstantRow {
-  const char* id;
-  double value;
-  FigureUnit unit;
-  const char* what;
-};
-
-std::vector<ConstantRow> constant_rows(const CostConstants& c) {
-  using U = FigureUnit;
-  return {
-      {"cost.gemm_bf16", c.gemm_bf16, U::Share,
-       "part of the peak that large 16-bit products reach"},
-      {"cost.gemm_low", c.gemm_low, U::Share, "likewise below 16 bits"},
-      {"cost.grouped_gemm", c.grouped_gemm, U::Share, "of that, what experts' products reach"},
-      {"cost.attention", c.attention, U::Share, "part of the bf16 peak that attention reaches"},
-      {"cost.stream", c.stream, U::Share, "part of the bandwidth that reading weights reaches"},
-      {"cost.kv_stream", c.kv_stream, U::Share, "part of the bandwidth that reading KV reaches"},
-      {"cost.link", c.link, U::Share, "part of a link's bandwidth that messages reach"},
-      {"cost.min_rows", c.min_rows, U::Count, "rows below which a product gets no faster"},
-      {"cost.layer", c.layer_s, U::Seconds, "launches and small kernels of a layer"},
-      {"cost.step", c.step_s, U::Seconds, "scheduling and sampling of a step"},
-      {"cost.request", c.request_s, U::Seconds, "per request and step"},
-      {"cost.collective", c.collective_s, U::Seconds, "start of a collective"},
-      {"cost.hidden_comm", c.hidden_comm, U::Share, "of dispatch and combine that overlaps"},
-  };
 }
 
 std::string weights_table(ReportContext& x) {
@@ -149,7 +124,10 @@ std::string work_notes(ReportContext& x) {
   return out;
 }
 
-void link_rows(ReportContext& x, const std::string& sheet, MarkdownTable& table) {
+constexpr double kLargeMessage = 1e9;
+
+void link_rows(ReportContext& x, const Operators& operators, const std::string& sheet,
+               MarkdownTable& table) {
   Figures& f = x.figures;
   using U = FigureUnit;
   int level = 0;
@@ -157,13 +135,15 @@ void link_rows(ReportContext& x, const std::string& sheet, MarkdownTable& table)
     const std::string id = fmt::format("hw.link.{}", ++level);
     const std::string reach =
         link.domain >= kEveryDevice ? "all devices" : fmt::format("{} devices", link.domain);
-    table.add({fmt::format("{}, {}", link.name, reach),
-               f.show({id, link.bytes_per_s, U::BytesPerSecond, "one way, per device", "", sheet}),
-               f.show({fmt::format("hw.reached.link.{}", level),
-                       link.bytes_per_s * x.problem.constants.link, U::BytesPerSecond, "messages",
-                       id + " * cost.link", ""}),
-               "latency " + f.show({id + ".latency", link.latency_s, U::Seconds, "of a message", "",
-                                    sheet})});
+    table.add(
+        {fmt::format("{}, {}", link.name, reach),
+         f.show({id, link.bytes_per_s, U::BytesPerSecond, "one way, per device", "", sheet}),
+         f.show({fmt::format("hw.reached.link.{}", level),
+                 kLargeMessage /
+                     operators.send(static_cast<std::size_t>(level - 1), kLargeMessage).seconds,
+                 U::BytesPerSecond, "large messages", "", kOperators}),
+         "latency " +
+             f.show({id + ".latency", link.latency_s, U::Seconds, "of a message", "", sheet})});
   }
 }
 
@@ -186,40 +166,49 @@ std::string hardware_section(ReportContext& x) {
                  f.show({"hw.memory_limit", x.problem.memory_limit(), U::Bytes, "usable memory",
                          "hw.memory * target.memory_fraction", ""}),
              "the part that a plan may fill"});
-  for (const ConstantRow& row : constant_rows(x.problem.constants)) {
-    f.value({row.id, row.value, row.unit, row.what, "", kConstants});
+  for (const ProfileConstant& constant : profile_constants()) {
+    f.value({fmt::format("cost.{}", constant.key), x.problem.engine.*constant.value,
+             constant.seconds ? U::Seconds : U::Share, constant.what, "", kConstants});
   }
-  const auto stream = [&](const char* name, double part, const char* constant, const char* what) {
-    return f.show({fmt::format("hw.reached.{}", name), gpu.memory_bytes_per_s * part,
-                   U::BytesPerSecond, what, fmt::format("hw.bandwidth * {}", constant), ""});
+  const Operators operators(gpu, x.problem.cluster.links, kernel_source_of(x.problem.engine.name));
+  const Precision& precision = x.decode().worker().precision;
+  const Reach reach = reach_of(operators, x.problem.engine, x.problem.model, precision);
+  const auto reached = [&](const char* name, double value, U unit, const char* what) {
+    return f.show({fmt::format("hw.reached.{}", name), value, unit, what, "", kOperators});
   };
-  const CostConstants& c = x.problem.constants;
   const std::string bandwidth = f.show(
       {"hw.bandwidth", gpu.memory_bytes_per_s, U::BytesPerSecond, "memory bandwidth", "", sheet});
   table.add({"bandwidth, weights", bandwidth,
-             stream("weights", c.stream, "cost.stream", "reading weights"), "[cost.stream]"});
-  table.add({"bandwidth, KV", bandwidth, stream("kv", c.kv_stream, "cost.kv_stream", "reading KV"),
-             "[cost.kv_stream]"});
+             reached("weights", reach.weight_bytes_per_s, U::BytesPerSecond, "reading weights"),
+             "[cost.weights]"});
+  table.add({"bandwidth, experts", bandwidth,
+             reached("experts", reach.expert_bytes_per_s, U::BytesPerSecond, "reading experts"),
+             "[cost.experts]"});
+  table.add({"bandwidth, KV", bandwidth,
+             reached("kv", reach.kv_bytes_per_s, U::BytesPerSecond, "reading KV"),
+             "[cost.attention]"});
   for (const Peak& peak : peaks(gpu)) {
     if (peak.flops <= 0) continue;
-    const bool low = std::string_view(peak.name) != "bf16";
-    const char* constant = low ? "cost.gemm_low" : "cost.gemm_bf16";
     const std::string id = fmt::format("hw.flops.{}", peak.name);
     table.add({fmt::format("{} products", peak.name),
-               f.show({id, peak.flops, U::OperationsPerSecond, "dense peak", "", sheet}),
-               f.show({fmt::format("hw.reached.{}", peak.name),
-                       peak.flops * (low ? c.gemm_low : c.gemm_bf16), U::OperationsPerSecond,
-                       "large products", fmt::format("{} * {}", id, constant), ""}),
-               fmt::format("[{}]", constant)});
+               f.show({id, peak.flops, U::OperationsPerSecond, "dense peak", "", sheet}), "", ""});
   }
-  link_rows(x, sheet, table);
-  const double ridge = c.gemm_bf16 * gpu.bf16_flops / (gpu.memory_bytes_per_s * c.stream);
+  const auto product = [&](const char* name, const char* what, double flops) {
+    table.add({what, "", reached(name, flops, U::OperationsPerSecond, what), "[cost.weights]"});
+  };
+  product("linear", "products of dense weights, as held", reach.linear_flops);
+  product("expert_products", "products of experts, as held", reach.expert_flops);
+  product("attention", "attention of prompts", reach.attention_flops);
+  link_rows(x, operators, sheet, table);
+  const double ridge =
+      reach.linear_flops / reach.weight_bytes_per_s * bytes_per_value(precision.linear) / 2;
   return out + table.text() +
-         fmt::format("A bf16 product is bound by reading its weights below {} rows.\n\n",
+         fmt::format("A product of dense weights is bound by reading them below {} rows.\n\n",
                      f.show({"hw.ridge_rows", ridge, U::Count,
-                             "rows at which a bf16 product takes as long as reading its weights",
-                             "hw.reached.bf16 / hw.reached.weights",
-                             "2 operations and 2 bytes per parameter"}));
+                             "rows at which a product takes as long as reading its weights",
+                             "hw.reached.linear / hw.reached.weights * format." +
+                                 std::string(to_string(precision.linear)) + " / 2",
+                             "2 operations per parameter and row"}));
 }
 
 std::string request_section(ReportContext& x) {

@@ -215,7 +215,7 @@ std::string speed_section(ReportContext& x) {
 
 LengthPoint at_workload(const Problem& problem, const std::vector<ReportPool>& pools,
                         const Workload& workload) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, workload);
   LengthPoint point;
   double requests = 0;
   double gpus = 0;

@@ -255,7 +255,7 @@ std::string family_name(unsigned kinds) {
 }
 
 SearchResult search(const Problem& problem, const SearchOptions& options) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   std::vector<Task> tasks = make_tasks(problem);
   run_tasks(problem, costs, options.pareto, options.threads, tasks);
   SearchResult result;

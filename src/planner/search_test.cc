@@ -9,7 +9,7 @@ namespace {
 
 // The plain way: every worker of the lattice, priced anew.
 std::optional<Deployment> brute_force(const Problem& problem) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   std::optional<Deployment> best;
   for_each_worker(problem, problem.precisions[0], Role::Both, [&](const Worker& worker) {
     const WorkerPrediction found = predict_worker(costs, worker, Role::Both);
@@ -86,7 +86,7 @@ struct HalfOfPair {
 
 // Workers of one role that hold the limits, at the load that the TTFT allows.
 std::vector<HalfOfPair> halves_of(const Problem& problem, Role role) {
-  const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   std::vector<HalfOfPair> halves;
   for_each_worker(problem, problem.precisions[0], role, [&](const Worker& worker) {
     const WorkerPrediction one = predict_worker(costs, worker, role);

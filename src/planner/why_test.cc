@@ -24,7 +24,7 @@ TEST(Why, NoWorkerOfTheLatticeBeatsACertificate) {
   for (std::uint64_t seed = 0; seed < 60; ++seed) {
     const Problem problem = with_all_limits(seed);
     const auto bounds = certificates(problem);
-    const StepCost costs(problem.model, problem.cluster, problem.constants, problem.workload);
+    const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
     for_each_worker(problem, problem.precisions[0], Role::Both, [&](const Worker& worker) {
       const WorkerPrediction found = predict_worker(costs, worker, Role::Both);
       const auto gpus = static_cast<double>(worker.gpus());

@@ -1,0 +1,163 @@
+#include "predict/engine_profile.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/quote.h"
+#include "spec/cluster_parts.h"
+#include "spec/embedded.h"
+#include "spec/quantity.h"
+#include "spec/yaml_reader.h"
+
+namespace pentafold {
+namespace {
+
+constexpr std::string_view kFile = "specs/engines.yaml";
+constexpr double kMostSeconds = 10;
+constexpr double kMostFactor = 100;
+
+constexpr std::array<ProfileConstant, 13> kConstants = {{
+    {"step", &EngineProfile::step_s, true, "scheduling, sampling and launch of a step"},
+    {"layer", &EngineProfile::layer_s, true, "launches and small kernels of a layer"},
+    {"request", &EngineProfile::request_s, true, "each sequence in a step"},
+    {"prompt_step", &EngineProfile::prompt_step_s, true, "beside, of a step with prompts"},
+    {"prompt_layer", &EngineProfile::prompt_layer_s, true, "beside, of a layer in such a step"},
+    {"expert_layer", &EngineProfile::expert_layer_s, true, "beside, of a layer with experts"},
+    {"admission", &EngineProfile::admission_s, true, "a request's way to the scheduler"},
+    {"prompt_token", &EngineProfile::prompt_token_s, true, "each prompt token on that way"},
+    {"weights", &EngineProfile::weights, false, "times what products of dense weights take alone"},
+    {"experts", &EngineProfile::experts, false, "times what experts' products take alone"},
+    {"attention", &EngineProfile::attention, false, "times what attention takes alone"},
+    {"links", &EngineProfile::links, false, "times what collectives take alone"},
+    {"hidden_exchange", &EngineProfile::hidden_exchange, false,
+     "part of dispatch and combine that overlaps with computing"},
+}};
+
+Status read_constants(const YamlMap& map, EngineProfile& out) {
+  for (const ProfileConstant& constant : profile_constants()) {
+    if (!map.has(constant.key)) continue;
+    if (!constant.seconds) {
+      PF_ASSIGN(out.*constant.value, map.number(constant.key, std::nullopt, 0, kMostFactor));
+      continue;
+    }
+    PF_ASSIGN(const std::string text, map.text(constant.key, std::nullopt));
+    const auto seconds = parse_seconds(text, std::string(constant.key));
+    if (!seconds.ok()) return map.error_at(constant.key, seconds.error().message);
+    if (*seconds > kMostSeconds) {
+      return map.error_at(constant.key, fmt::format("{} = {} is more than {} s", constant.key,
+                                                    quote_text(text), kMostSeconds));
+    }
+    out.*constant.value = *seconds;
+  }
+  return ok_status();
+}
+
+Result<std::vector<std::string>> words(const YamlMap& map, std::string_view key) {
+  std::vector<std::string> out;
+  if (!map.has(key)) return out;
+  PF_ASSIGN(const std::vector<YAML::Node> nodes, map.sequence(key));
+  for (const YAML::Node& node : nodes) {
+    if (!node.IsScalar()) return map.error_at(key, fmt::format("{} is a list of names", key));
+    out.push_back(node.Scalar());
+  }
+  return out;
+}
+
+// Constants of the first entry under `on` whose list names the device.
+Status read_device(const YamlMap& map, const std::string& gpu, EngineProfile& out) {
+  if (!map.has("on")) return ok_status();
+  PF_ASSIGN(const std::vector<YAML::Node> entries, map.sequence("on"));
+  for (const YAML::Node& node : entries) {
+    PF_ASSIGN(const YamlMap entry, YamlMap::of(node, map.file()));
+    std::vector<std::string_view> keys = {"gpus"};
+    for (const ProfileConstant& constant : profile_constants()) keys.push_back(constant.key);
+    PF_TRY(entry.refuse_unknown(keys));
+    PF_ASSIGN(const std::vector<std::string> gpus, words(entry, "gpus"));
+    if (std::ranges::find(gpus, gpu) == gpus.end()) continue;
+    return read_constants(entry, out);
+  }
+  return ok_status();
+}
+
+Result<EngineProfile> read_profile(const YamlMap& map, const std::string& gpu) {
+  constexpr std::array<std::string_view, 2> kExchanges = {"routed", "gathered"};
+  std::vector<std::string_view> keys = {"name",          "aliases",  "mixed_steps", "step_tokens",
+                                        "max_sequences", "exchange", "on"};
+  for (const ProfileConstant& constant : profile_constants()) keys.push_back(constant.key);
+  PF_TRY(map.refuse_unknown(keys));
+  EngineProfile out;
+  PF_ASSIGN(out.name, read_name(map, std::nullopt));
+  PF_ASSIGN(out.mixed_steps, map.boolean("mixed_steps", out.mixed_steps));
+  PF_ASSIGN(out.step_tokens, map.integer("step_tokens", out.step_tokens, 1, 1 << 24));
+  PF_ASSIGN(out.max_sequences, map.integer("max_sequences", out.max_sequences, 1, 1 << 24));
+  PF_ASSIGN(const std::size_t exchange, map.choice("exchange", kExchanges, 0));
+  out.exchange = exchange == 0 ? RowExchange::Routed : RowExchange::Gathered;
+  PF_TRY(read_constants(map, out));
+  PF_TRY(read_device(map, gpu, out));
+  return out;
+}
+
+Result<std::vector<YamlMap>> entries(const std::string& yaml_text, const std::string& file) {
+  PF_ASSIGN(const YAML::Node root, load_yaml(yaml_text, file));
+  PF_ASSIGN(const YamlMap top, YamlMap::of(root, file));
+  constexpr std::array<std::string_view, 1> kTop = {"engines"};
+  PF_TRY(top.refuse_unknown(kTop));
+  PF_ASSIGN(const std::vector<YAML::Node> nodes, top.sequence("engines"));
+  std::vector<YamlMap> out;
+  for (const YAML::Node& node : nodes) {
+    PF_ASSIGN(YamlMap map, YamlMap::of(node, file));
+    out.push_back(std::move(map));
+  }
+  return out;
+}
+
+std::string catalog_text() {
+  for (const EmbeddedFile& file : embedded_files()) {
+    if (file.path == kFile) return std::string(file.text);
+  }
+  CHECK(false, "specs/engines.yaml is built in");
+}
+
+}  // namespace
+
+std::span<const ProfileConstant> profile_constants() {
+  return kConstants;
+}
+
+Result<EngineProfile> parse_engine(const std::string& yaml_text, const std::string& file,
+                                   const std::string& name, const std::string& gpu) {
+  PF_ASSIGN(const std::vector<YamlMap> maps, entries(yaml_text, file));
+  std::vector<std::string> known;
+  for (const YamlMap& map : maps) {
+    PF_ASSIGN(const std::string own, read_name(map, std::nullopt));
+    PF_ASSIGN(const std::vector<std::string> aliases, words(map, "aliases"));
+    if (own == name || std::ranges::find(aliases, name) != aliases.end()) {
+      return read_profile(map, gpu);
+    }
+    known.push_back(own);
+  }
+  return make_error(ErrorCode::InvalidSpec, fmt::format("unknown engine {}; {}", quote_text(name),
+                                                        meant_or_known(name, known)));
+}
+
+Result<EngineProfile> find_engine(const std::string& name, const std::string& gpu) {
+  return parse_engine(catalog_text(), std::string(kFile), name, gpu);
+}
+
+std::vector<std::string> engine_names() {
+  std::vector<std::string> out;
+  const auto maps = entries(catalog_text(), std::string(kFile));
+  CHECK(maps.ok(), "specs/engines.yaml can be read");
+  for (const YamlMap& map : *maps) {
+    const auto name = read_name(map, std::nullopt);
+    CHECK(name.ok());
+    out.push_back(*name);
+  }
+  return out;
+}
+
+}  // namespace pentafold

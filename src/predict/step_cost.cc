@@ -1,18 +1,27 @@
 #include "predict/step_cost.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "plan/capacity.h"
-#include "predict/collective_cost.h"
 
 namespace pentafold {
 namespace {
 
-double gemm_efficiency(const CostConstants& constants, NumberFormat format) {
-  return bytes_per_value(format) < kRowBytes ? constants.gemm_low : constants.gemm_bf16;
+// Of the bf16 peak, for the odd products that no table has: indexers, recurrences.
+constexpr double kOddProducts = 0.4;
+
+double kv_share(const MixerShape& mixer, std::int64_t tensor) {
+  return static_cast<double>(kv_heads_held(mixer, tensor)) /
+         static_cast<double>(std::max<std::int64_t>(mixer.kv_heads, 1));
 }
 
 }  // namespace
+
+bool block_scaled(const ModelShape& model) {
+  return model.stored.experts == NumberFormat::FP8 || model.stored.linear == NumberFormat::FP8;
+}
 
 double dispatch_row_bytes(NumberFormat experts, std::int64_t width) {
   const auto values = static_cast<double>(width);
@@ -40,16 +49,24 @@ const char* to_string(Bound bound) {
   return "?";
 }
 
-void Cost::add_roofline(double compute, double read, Bound reading) {
-  if (compute >= read) {
-    add(Bound::Compute, compute);
-  } else {
-    add(reading, read);
-  }
+void Cost::add(const OpTime& time, Bound reading, double factor) {
+  add(time.binding == Binding::Compute  ? Bound::Compute
+      : time.binding == Binding::Memory ? reading
+                                        : Bound::Fixed,
+      time.seconds * factor);
+  error_s += time.seconds * factor * time.log_error;
+}
+
+void Cost::add_collective(const OpTime& time, const OpTime& empty, double factor) {
+  const double latency = std::min(time.seconds, empty.seconds) * factor;
+  add(Bound::Latency, latency);
+  add(Bound::Link, time.seconds * factor - latency);
+  error_s += time.seconds * factor * time.log_error;
 }
 
 Cost& Cost::operator+=(const Cost& other) {
   seconds += other.seconds;
+  error_s += other.error_s;
   for (std::size_t i = 0; i < kBounds; ++i) by[i] += other.by[i];
   return *this;
 }
@@ -57,13 +74,23 @@ Cost& Cost::operator+=(const Cost& other) {
 Cost Cost::operator*(double n) const {
   Cost out = *this;
   out.seconds *= n;
+  out.error_s *= n;
   for (double& s : out.by) s *= n;
   return out;
 }
 
-StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster,
-                   const CostConstants& constants, const Workload& workload)
-    : model_(model), cluster_(cluster), constants_(constants), workload_(workload) {
+StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const EngineProfile& engine,
+                   const Workload& workload)
+    : StepCost(model, cluster, engine, workload,
+               Operators(cluster.gpu, cluster.links, kernel_source_of(engine.name))) {}
+
+StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const EngineProfile& engine,
+                   const Workload& workload, Operators operators)
+    : model_(model),
+      cluster_(cluster),
+      engine_(engine),
+      workload_(workload),
+      operators_(std::move(operators)) {
   for (const LayerShape& kind : model.kinds) {
     KindSums sums;
     for (const WeightGroup& group : kind.weights) {
@@ -86,112 +113,174 @@ StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster,
   }
 }
 
-void StepCost::add_gemm(Cost& cost, double rows, double params, NumberFormat format,
-                        double efficiency) const {
+CommGroup StepCost::group(std::int64_t ranks, std::int64_t span) const {
+  CommGroup out;
+  out.ranks = static_cast<double>(ranks);
+  out.outer = cluster_.level_of(std::max(ranks, span));
+  const double per_rank = static_cast<double>(std::max(span, ranks)) / out.ranks;
+  const double near =
+      cluster_.links.empty()
+          ? out.ranks
+          : std::floor(static_cast<double>(cluster_.links.front().domain) / per_rank);
+  out.inside = std::clamp(near, 1.0, out.ranks);
+  return out;
+}
+
+void StepCost::add_gemm(Cost& cost, double rows, double params, NumberFormat format) const {
   if (params <= 0 || rows <= 0) return;
-  const double flops = 2 * std::max(rows, constants_.min_rows) * params;
-  const double compute =
-      flops / (cluster_.gpu.flops(format) * gemm_efficiency(constants_, format) * efficiency);
-  const double read =
-      params * bytes_per_value(format) / (cluster_.gpu.memory_bytes_per_s * constants_.stream);
-  cost.add_roofline(compute, read, Bound::Hbm);
+  const auto k = static_cast<double>(model_.d);
+  cost.add(operators_.gemm({rows, params / k, k, kernel_format(format, block_scaled(model_))}),
+           Bound::Hbm, engine_.weights);
 }
 
-void StepCost::add_tensor_weights(Cost& cost, std::size_t kind, const Worker& worker,
-                                  std::int64_t tensor, std::int64_t rows) const {
+void StepCost::add_weights(Cost& cost, std::size_t kind, const Worker& worker, std::int64_t tensor,
+                           double rows) const {
   const KindSums& sums = sums_[kind];
-  const MixerShape& mixer = model_.kinds[kind].mixer;
   const auto ways = static_cast<double>(tensor);
-  const double kv_share = static_cast<double>(kv_heads_held(mixer, tensor)) /
-                          static_cast<double>(std::max<std::int64_t>(mixer.kv_heads, 1));
+  const double kv = kv_share(model_.kinds[kind].mixer, tensor);
   const auto on_rank = [&](const PartSums& part) {
-    return part.tensor / ways + part.kv * kv_share + part.none;
+    return part.tensor / ways + part.kv * kv + part.none;
   };
-  const auto n = static_cast<double>(rows);
-  add_gemm(cost, n, on_rank(sums.attention), worker.precision.linear, 1);
-  add_gemm(cost, n, on_rank(sums.dense), worker.precision.linear, 1);
-  add_gemm(cost, n, on_rank(sums.shared), worker.precision.linear, 1);
+  add_gemm(cost, rows, on_rank(sums.attention), worker.precision.linear);
+  add_gemm(cost, rows, on_rank(sums.dense), worker.precision.linear);
+  add_gemm(cost, rows, on_rank(sums.shared), worker.precision.linear);
   // Each rank routes its slice of the rows.
-  add_gemm(cost, n / ways, on_rank(sums.router), worker.precision.other, 1);
+  add_gemm(cost, rows / ways, on_rank(sums.router), worker.precision.other);
 }
 
-void StepCost::add_tensor_collectives(Cost& cost, std::size_t kind, std::int64_t tensor,
-                                      std::int64_t span, std::int64_t rows) const {
+void StepCost::add_collectives(Cost& cost, std::size_t kind, std::int64_t tensor, std::int64_t span,
+                               double rows) const {
   if (tensor <= 1) return;
   const LayerShape& layer = model_.kinds[kind];
-  const double bytes = static_cast<double>(rows * model_.d) * kRowBytes;
-  const Group group{tensor, span};
-  const auto book = [&](double seconds, double at_no_bytes) {
-    cost.add(Bound::Latency, at_no_bytes);
-    cost.add(Bound::Link, seconds - at_no_bytes);
-  };
-  const auto reduce = [&](double b) { return all_reduce_seconds(cluster_, constants_, group, b); };
-  const auto gather = [&](double b) { return all_gather_seconds(cluster_, constants_, group, b); };
-  if (layer.mixer.kind != MixerKind::None) book(reduce(bytes), reduce(0));
-  if (layer.ffn.dense_hidden > 0 || layer.ffn.shared_hidden > 0) book(reduce(bytes), reduce(0));
-  if (layer.ffn.experts > 0) book(gather(bytes), gather(0));
+  const double bytes = rows * static_cast<double>(model_.d) * kRowBytes;
+  const CommGroup ranks = group(tensor, span);
+  const bool moe = layer.ffn.experts > 0;
+  const bool gathered = engine_.exchange == RowExchange::Gathered;
+  double reduces = layer.mixer.kind != MixerKind::None ? 1 : 0;
+  // Gathered experts are summed together with what is shared.
+  if ((layer.ffn.dense_hidden > 0 || layer.ffn.shared_hidden > 0) && !(moe && gathered)) ++reduces;
+  if (reduces > 0) {
+    Cost reduce;
+    reduce.add_collective(operators_.all_reduce(ranks, bytes), operators_.all_reduce(ranks, 0),
+                          engine_.links);
+    cost += reduce * reduces;
+  }
+  if (moe && !gathered) {
+    cost.add_collective(operators_.all_gather(ranks, bytes), operators_.all_gather(ranks, 0),
+                        engine_.links);
+  }
 }
 
-Cost StepCost::tensor_decode(std::size_t kind, const Worker& worker, std::int64_t rows) const {
-  const LayerShape& layer = model_.kinds[kind];
-  const std::int64_t tensor = worker.tensor_ranks();
-  Cost cost;
-  cost.add(Bound::Fixed, constants_.layer_s);
-  add_tensor_weights(cost, kind, worker, tensor, rows);
+void StepCost::add_decode_attention(Cost& cost, const LayerShape& layer, const Worker& worker,
+                                    double sequences, double context) const {
   const MixerShape& mixer = layer.mixer;
-  const double context = static_cast<double>(workload_.isl) +
-                         static_cast<double>(std::max<std::int64_t>(workload_.osl - 1, 0)) / 2;
+  if (mixer.kind == MixerKind::None || sequences <= 0) return;
+  const std::int64_t tensor = worker.tensor_ranks();
+  const auto ways = static_cast<double>(tensor);
   const double kept =
       mixer.window > 0 ? std::min(context, static_cast<double>(mixer.window)) : context;
   const double attended =
       mixer.selected > 0 ? std::min(kept, static_cast<double>(mixer.selected)) : kept;
+  if (mixer.kv_values > 0) {
+    DecodeAttention work;
+    work.sequences = sequences;
+    work.context = attended;
+    work.token_bytes = static_cast<double>(mixer.kv_values) * kv_share(mixer, tensor) *
+                       bytes_per_value(worker.precision.kv);
+    work.pair_flops = mixer.decode_pair_flops / ways;
+    cost.add(mixer.kind == MixerKind::Latent ? operators_.mla_decode(work)
+                                             : operators_.decode_attention(work),
+             Bound::Kv, engine_.attention);
+  }
+  const double odd = sequences * (kept * mixer.index_pair_flops + mixer.token_flops) / ways;
+  if (odd > 0) cost.add(Bound::Compute, odd / (cluster_.gpu.bf16_flops * kOddProducts));
+  if (mixer.state_values > 0) {
+    cost.add(operators_.elementwise(2 * sequences * static_cast<double>(mixer.state_values) / ways *
+                                    bytes_per_value(mixer.state_format)),
+             Bound::Kv, 1);
+  }
+}
+
+StepCost::PromptWork StepCost::prompt_work(const MixerShape& mixer, double start, double tokens) {
+  // Row i of the piece sees min(start + i, reach) keys.
+  const auto pairs_within = [&](double reach) {
+    const double growing = std::clamp(reach - start, 0.0, tokens);
+    return growing * start + growing * (growing + 1) / 2 + (tokens - growing) * reach;
+  };
+  const double end = start + tokens;
+  const double reach = mixer.window > 0 ? static_cast<double>(mixer.window) : end;
+  PromptWork work;
+  work.rows = tokens;
+  work.kept = pairs_within(reach);
+  work.pairs = mixer.selected > 0
+                   ? std::min(work.kept, pairs_within(static_cast<double>(mixer.selected)))
+                   : work.kept;
+  work.cached = std::min(start, reach);
+  return work;
+}
+
+void StepCost::add_prompt_attention(Cost& cost, const LayerShape& layer, const Worker& worker,
+                                    const PromptWork& work, double times) const {
+  const MixerShape& mixer = layer.mixer;
+  if (mixer.kind == MixerKind::None || work.rows <= 0) return;
+  const std::int64_t tensor = worker.tensor_ranks();
   const auto ways = static_cast<double>(tensor);
-  const auto n = static_cast<double>(rows);
-  const double flops =
-      n * (attended * mixer.decode_pair_flops + kept * mixer.index_pair_flops + mixer.token_flops) /
-      ways;
-  const double kv_share = static_cast<double>(kv_heads_held(mixer, tensor)) /
-                          static_cast<double>(std::max<std::int64_t>(mixer.kv_heads, 1));
-  const double bytes = n * (attended * static_cast<double>(mixer.kv_values) * kv_share *
-                                bytes_per_value(worker.precision.kv) +
-                            2 * static_cast<double>(mixer.state_values) / ways *
-                                bytes_per_value(mixer.state_format));
-  cost.add_roofline(flops / (cluster_.gpu.bf16_flops * constants_.attention),
-                    bytes / (cluster_.gpu.memory_bytes_per_s * constants_.kv_stream), Bound::Kv);
-  add_tensor_collectives(cost, kind, tensor, tensor, rows);
+  Cost one;
+  if (mixer.kv_values > 0) {
+    const double kv = static_cast<double>(mixer.kv_values) * kv_share(mixer, tensor);
+    PrefillAttention shape;
+    shape.rows = work.rows;
+    shape.pairs = work.pairs;
+    shape.pair_flops = mixer.prefill_pair_flops / ways;
+    shape.row_bytes = (mixer.prefill_pair_flops / 2 / ways + kv) * kRowBytes;
+    shape.cached_bytes = work.cached * kv * bytes_per_value(worker.precision.kv);
+    one.add(mixer.kind == MixerKind::Latent ? operators_.mla_prefill(shape)
+                                            : operators_.prefill_attention(shape),
+            Bound::Kv, engine_.attention);
+  }
+  const double odd = (work.kept * mixer.index_pair_flops + work.rows * mixer.token_flops) / ways;
+  if (odd > 0) one.add(Bound::Compute, odd / (cluster_.gpu.bf16_flops * kOddProducts));
+  cost += one * times;
+}
+
+Cost StepCost::tensor(std::size_t kind, const Worker& worker, const GroupLoad& load) const {
+  const LayerShape& layer = model_.kinds[kind];
+  const std::int64_t rows = load.rows();
+  Cost cost;
+  if (rows <= 0) return cost;
+  cost.add(Bound::Fixed, engine_.layer_s + (load.prompts.empty() ? 0 : engine_.prompt_layer_s));
+  // Sequence parallelism shards the rows of prompts, and joins tp for decode.
+  const bool sharded = worker.sp > 1 && !load.prompts.empty();
+  const std::int64_t tensor = sharded ? worker.tp : worker.tensor_ranks();
+  const double local = static_cast<double>(sharded ? (rows + worker.sp - 1) / worker.sp : rows);
+  add_weights(cost, kind, worker, tensor, local);
+  if (sharded) cost += sequence_exchange(layer, worker, static_cast<std::int64_t>(local));
+  add_collectives(cost, kind, tensor, worker.tensor_ranks(), local);
+  if (load.decodes > 0) {
+    const auto n = static_cast<double>(load.decodes);
+    add_decode_attention(cost, layer, worker, n, load.decode_context / n);
+  }
+  // The pieces share a launch.
+  PromptWork all;
+  for (const PromptPiece& piece : load.prompts) {
+    const PromptWork work = prompt_work(layer.mixer, static_cast<double>(piece.start),
+                                        static_cast<double>(piece.tokens));
+    all.rows += work.rows;
+    all.pairs += work.pairs;
+    all.kept += work.kept;
+    all.cached += work.cached;
+  }
+  add_prompt_attention(cost, layer, worker, all, 1);
   return cost;
 }
 
-Cost StepCost::prefill_attention(const LayerShape& layer, const Worker& worker,
-                                 std::int64_t prompts) const {
-  const MixerShape& mixer = layer.mixer;
-  const auto isl = static_cast<double>(workload_.isl);
-  const auto pairs_within = [&](double reach) {
-    // Row i sees min(i, reach) keys.
-    return reach >= isl ? isl * (isl + 1) / 2 : reach * (reach + 1) / 2 + (isl - reach) * reach;
-  };
-  const double kept_pairs =
-      pairs_within(mixer.window > 0 ? static_cast<double>(mixer.window) : isl);
-  const double attended_pairs =
-      mixer.selected > 0 ? std::min(kept_pairs, pairs_within(static_cast<double>(mixer.selected)))
-                         : kept_pairs;
-  const auto ways = static_cast<double>(worker.tensor_ranks());
-  const auto n = static_cast<double>(prompts);
-  const double flops = n *
-                       (attended_pairs * mixer.prefill_pair_flops +
-                        kept_pairs * mixer.index_pair_flops + isl * mixer.token_flops) /
-                       ways;
-  // Each chunk reads what earlier ones left in the cache: half of the prompt on average.
-  const double passes = static_cast<double>(chunks_of(workload_.isl, 1, worker.chunk).count());
-  const double kv_share = static_cast<double>(kv_heads_held(mixer, worker.tensor_ranks())) /
-                          static_cast<double>(std::max<std::int64_t>(mixer.kv_heads, 1));
-  const double reach = mixer.window > 0 ? std::min(isl, static_cast<double>(mixer.window)) : isl;
-  const double bytes = n * (passes + 1) / 2 * reach * static_cast<double>(mixer.kv_values) *
-                       kv_share * bytes_per_value(worker.precision.kv);
-  Cost cost;
-  cost.add_roofline(flops / (cluster_.gpu.bf16_flops * constants_.attention),
-                    bytes / (cluster_.gpu.memory_bytes_per_s * constants_.kv_stream), Bound::Kv);
-  return cost;
+Cost StepCost::tensor_decode(std::size_t kind, const Worker& worker, std::int64_t rows) const {
+  const double context = static_cast<double>(workload_.isl) +
+                         static_cast<double>(std::max<std::int64_t>(workload_.osl - 1, 0)) / 2;
+  GroupLoad load;
+  load.decodes = rows;
+  load.decode_context = context * static_cast<double>(rows);
+  return tensor(kind, worker, load);
 }
 
 Cost StepCost::sequence_exchange(const LayerShape& layer, const Worker& worker,
@@ -202,11 +291,12 @@ Cost StepCost::sequence_exchange(const LayerShape& layer, const Worker& worker,
   const double width =
       (layer.mixer.prefill_pair_flops / 2 + static_cast<double>(layer.mixer.kv_values)) /
       static_cast<double>(worker.tp);
-  const auto ways = static_cast<double>(worker.sp);
-  const double bytes = static_cast<double>(rows) * width * kRowBytes * (ways - 1) / ways;
-  const LinkLevel& link = cluster_.links[cluster_.level_of(worker.sp)];
-  cost.add(Bound::Latency, 2 * (constants_.collective_s + link.latency_s));
-  cost.add(Bound::Link, bytes / (link.bytes_per_s * constants_.link));
+  const CommGroup ranks = group(worker.sp, worker.sp);
+  const double bytes = static_cast<double>(rows) * width * kRowBytes;
+  Cost way;
+  way.add_collective(operators_.all_to_all(ranks, bytes / 2), operators_.all_to_all(ranks, 0),
+                     engine_.links);
+  cost += way * 2;
   return cost;
 }
 
@@ -216,13 +306,25 @@ Cost StepCost::tensor_prefill(std::size_t kind, const Worker& worker, std::int64
   const auto microbatch = [&](std::int64_t rows) {
     const std::int64_t local = (rows + worker.sp - 1) / worker.sp;
     Cost cost;
-    cost.add(Bound::Fixed, constants_.layer_s);
-    add_tensor_weights(cost, kind, worker, worker.tp, local);
+    cost.add(Bound::Fixed, engine_.layer_s + engine_.prompt_layer_s);
+    add_weights(cost, kind, worker, worker.tp, static_cast<double>(local));
     cost += sequence_exchange(layer, worker, local);
-    add_tensor_collectives(cost, kind, worker.tp, worker.tensor_ranks(), local);
+    add_collectives(cost, kind, worker.tp, worker.tensor_ranks(), static_cast<double>(local));
     return cost;
   };
-  Cost cost = prefill_attention(layer, worker, prompts);
+  // A mean microbatch, as often as there are any: each reads what earlier ones left in the cache.
+  const double pieces = prompts > 1 ? 1 : static_cast<double>(chunks.count());
+  PromptWork work = prompt_work(layer.mixer, 0, static_cast<double>(workload_.isl));
+  const double reach = layer.mixer.window > 0 ? std::min(static_cast<double>(workload_.isl),
+                                                         static_cast<double>(layer.mixer.window))
+                                              : static_cast<double>(workload_.isl);
+  const double share = static_cast<double>(prompts) / pieces;
+  work.rows *= share;
+  work.pairs *= share;
+  work.kept *= share;
+  work.cached = static_cast<double>(prompts) * reach * (pieces - 1) / 2 / pieces;
+  Cost cost;
+  add_prompt_attention(cost, layer, worker, work, pieces);
   if (chunks.full > 0) {
     cost += microbatch(worker.chunk) * static_cast<double>(chunks.full);
   }
@@ -232,41 +334,79 @@ Cost StepCost::tensor_prefill(std::size_t kind, const Worker& worker, std::int64
 
 Cost StepCost::experts(std::size_t kind, const Worker& worker, std::int64_t rows,
                        double peak_share) const {
+  return experts_of(kind, worker, static_cast<double>(rows * worker.dp), static_cast<double>(rows),
+                    peak_share);
+}
+
+Cost StepCost::experts_of(std::size_t kind, const Worker& worker, double rows, double group_rows,
+                          double peak_share) const {
   const LayerShape& layer = model_.kinds[kind];
   Cost cost;
   if (layer.ffn.experts == 0 || rows <= 0) return cost;
-  const double stage_rows = static_cast<double>(rows * worker.dp);
-  const double group_rows = stage_rows / static_cast<double>(worker.edp());
   const std::int64_t slots = expert_slots(layer.ffn.experts, worker);
-  const ExpertLoad::Busiest busiest = load_[kind].busiest(group_rows, worker.ep, slots, peak_share);
-  const double expert = sums_[kind].expert / static_cast<double>(worker.etp);
-  const NumberFormat format = worker.precision.experts;
-  const double per_expert = std::max(constants_.min_rows, busiest.rows / busiest.experts);
-  const double flops = 2 * per_expert * busiest.experts * expert;
-  cost.add_roofline(flops / (cluster_.gpu.flops(format) * gemm_efficiency(constants_, format) *
-                             constants_.grouped_gemm),
-                    busiest.experts * expert * bytes_per_value(format) /
-                        (cluster_.gpu.memory_bytes_per_s * constants_.expert_stream),
-                    Bound::Hbm);
-  const std::int64_t homes = worker.ep * worker.etp;
-  if (homes <= 1) return cost;
-  const double shown = 1 - constants_.hidden_comm;
-  const Group group{homes, homes};
-  Exchange exchange{stage_rows / static_cast<double>(worker.stage_ranks()) * peak_share,
-                    dispatch_row_bytes(format, model_.d), static_cast<double>(worker.ep),
-                    static_cast<double>(layer.ffn.top_k), static_cast<double>(worker.etp)};
-  const auto both_ways = [&](double scale) {
-    Exchange there = exchange;
-    there.row_bytes *= scale;
-    Exchange back = exchange;
-    back.row_bytes = static_cast<double>(model_.d) * kRowBytes * scale;
-    return all_to_all_seconds(cluster_, constants_, group, there) +
-           all_to_all_seconds(cluster_, constants_, group, back);
-  };
-  const double at_no_bytes = both_ways(0);
-  cost.add(Bound::Latency, at_no_bytes);
-  cost.add(Bound::Link, (both_ways(1) - at_no_bytes) * shown);
+  const ExpertLoad::Busiest busiest =
+      load_[kind].busiest(rows / static_cast<double>(worker.edp()), worker.ep, slots, peak_share);
+  GroupedGemm work;
+  work.rows = busiest.rows / busiest.experts;
+  work.experts = busiest.experts;
+  work.params = sums_[kind].expert / static_cast<double>(worker.etp);
+  work.width = static_cast<double>(model_.d);
+  work.format = kernel_format(worker.precision.experts, block_scaled(model_));
+  cost.add(operators_.grouped_gemm(work), Bound::Hbm, engine_.experts);
+  cost.add(Bound::Fixed, engine_.expert_layer_s);
+  add_exchange(cost, kind, worker, rows, group_rows, peak_share);
   return cost;
+}
+
+void StepCost::add_exchange(Cost& cost, std::size_t kind, const Worker& worker, double rows,
+                            double group_rows, double peak_share) const {
+  const auto width = static_cast<double>(model_.d);
+  if (engine_.exchange == RowExchange::Gathered) {
+    const std::int64_t ranks = worker.stage_ranks();
+    if (ranks <= 1) return;
+    const CommGroup all = group(ranks, ranks);
+    if (worker.dp == 1) {
+      const double bytes = group_rows * width * kRowBytes;
+      cost.add_collective(operators_.all_reduce(all, bytes), operators_.all_reduce(all, 0),
+                          engine_.links);
+      return;
+    }
+    // Every rank's buffer is as long as the fullest group's.
+    const double padded = std::max(rows, group_rows * static_cast<double>(worker.dp));
+    const double there = padded * dispatch_row_bytes(worker.precision.experts, model_.d);
+    cost.add_collective(operators_.all_gather(all, there), operators_.all_gather(all, 0),
+                        engine_.links);
+    cost.add_collective(operators_.reduce_scatter(all, padded * width * kRowBytes),
+                        operators_.reduce_scatter(all, 0), engine_.links);
+    return;
+  }
+  const std::int64_t homes = worker.ep * worker.etp;
+  if (homes <= 1) return;
+  const CommGroup ranks = group(homes, homes);
+  ExpertExchange there;
+  there.rows = rows / static_cast<double>(worker.stage_ranks()) * peak_share;
+  there.width = width;
+  there.bytes_per_value = dispatch_row_bytes(worker.precision.experts, model_.d) / width;
+  there.topk = static_cast<double>(model_.kinds[kind].ffn.top_k * worker.etp);
+  ExpertExchange back = there;
+  back.bytes_per_value = kRowBytes;
+  ExpertExchange nothing = there;
+  nothing.rows = 0;
+  const auto faster = [](const OpTime& a, const OpTime& b) {
+    return a.seconds < b.seconds ? a : b;
+  };
+  Cost way;
+  way.add_collective(
+      faster(operators_.dispatch(ranks, there), operators_.dispatch_low_latency(ranks, there)),
+      faster(operators_.dispatch(ranks, nothing), operators_.dispatch_low_latency(ranks, nothing)),
+      engine_.links);
+  way.add_collective(
+      faster(operators_.combine(ranks, back), operators_.combine_low_latency(ranks, back)),
+      faster(operators_.combine(ranks, nothing), operators_.combine_low_latency(ranks, nothing)),
+      engine_.links);
+  const double hidden = way.by[static_cast<std::size_t>(Bound::Link)] * engine_.hidden_exchange;
+  way.add(Bound::Link, -hidden);
+  cost += way;
 }
 
 Cost StepCost::experts_prefill(std::size_t kind, const Worker& worker, std::int64_t prompts,
@@ -285,10 +425,8 @@ Cost StepCost::hand_over(const Worker& worker, std::int64_t rows) const {
   if (worker.pp() <= 1) return cost;
   const double bytes =
       static_cast<double>(rows * model_.d) * kRowBytes / static_cast<double>(worker.tensor_ranks());
-  const std::int64_t span = worker.gpus();
-  const double empty = send_seconds(cluster_, constants_, span, 0);
-  cost.add(Bound::Latency, empty);
-  cost.add(Bound::Link, send_seconds(cluster_, constants_, span, bytes) - empty);
+  const std::size_t level = cluster_.level_of(worker.gpus());
+  cost.add_collective(operators_.send(level, bytes), operators_.send(level, 0), engine_.links);
   return cost;
 }
 
@@ -299,13 +437,14 @@ Cost StepCost::logits(const Worker& worker, std::int64_t sampled) const {
     if (group.part == WeightPart::Head) head += static_cast<double>(group.params);
   }
   add_gemm(cost, static_cast<double>(sampled), head / static_cast<double>(worker.tensor_ranks()),
-           worker.precision.other, 1);
+           worker.precision.other);
   return cost;
 }
 
-Cost StepCost::fixed(std::int64_t requests) const {
+Cost StepCost::fixed(std::int64_t requests, bool prompts) const {
   Cost cost;
-  cost.add(Bound::Fixed, constants_.step_s + constants_.request_s * static_cast<double>(requests));
+  cost.add(Bound::Fixed, engine_.step_s + engine_.request_s * static_cast<double>(requests) +
+                             (prompts ? engine_.prompt_step_s : 0));
   return cost;
 }
 

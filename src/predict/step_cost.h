@@ -2,12 +2,12 @@
 //
 // A rank's time in a layer has two parts that depend on different degrees, which is what makes a
 // whole lattice cheap to walk: the tensor part (projections, attention, dense and shared MLPs, the
-// tensor group's collectives) on sp, tp and the rows of a dp group; the expert part (dispatch,
-// experts, combine) on ep, etp and the rows of a stage. Each operation is a roofline
-// max(flops / peak, bytes / bandwidth) with the efficiencies of CostConstants; a collective is
-// bytes over links; a layer has a fixed cost. Every second is booked under what binds it.
+// tensor group's collectives) on sp, tp and the rows of a dp group; the expert part (the rows' way
+// to the experts and back, experts) on ep, etp and the rows of a stage. Each operation's seconds
+// come from the device's calibrated operators (predict/operators.h), fixed costs and the way of
+// exchanging rows from the engine's profile. Every second is booked under what binds it.
 // Source: the roofline (Williams et al. 2009); latent attention in decode works on the compressed
-// cache (DeepSeek-V2). Cost: about 100 ns a part. Held by predict/step_cost_test.cc and
+// cache (DeepSeek-V2). Cost: about 300 ns a part. Held by predict/step_cost_test.cc and
 // predict/monotone_test.cc (no better device or link makes any part slower).
 #pragma once
 
@@ -17,8 +17,10 @@
 #include <vector>
 
 #include "plan/worker.h"
-#include "predict/cost_constants.h"
+#include "predict/engine_profile.h"
 #include "predict/expert_load.h"
+#include "predict/operators.h"
+#include "predict/step_load.h"
 #include "spec/cluster.h"
 #include "spec/model_shape.h"
 #include "spec/workload.h"
@@ -31,14 +33,17 @@ const char* to_string(Bound bound);  // "HBM (weights)"
 
 struct Cost {
   double seconds = 0;
+  double error_s = 0;                // half-width of the 80 % interval if all errors go one way
   std::array<double, kBounds> by{};  // sums to seconds
 
   void add(Bound bound, double s) {
     seconds += s;
     by[static_cast<std::size_t>(bound)] += s;
   }
-  // The slower of computing and reading, under its own name.
-  void add_roofline(double compute, double read, Bound reading);
+  // An operator's time, under what binds it; `reading` is what it reads when memory does.
+  void add(const OpTime& time, Bound reading, double factor);
+  // A collective's: what it would take without bytes is latency, the rest the link's.
+  void add_collective(const OpTime& time, const OpTime& empty, double factor);
   Cost& operator+=(const Cost& other);
   Cost operator*(double n) const;
 };
@@ -46,23 +51,31 @@ struct Cost {
 class StepCost {
  public:
   // All must outlive it.
-  StepCost(const ModelShape& model, const ClusterSpec& cluster, const CostConstants& constants,
+  StepCost(const ModelShape& model, const ClusterSpec& cluster, const EngineProfile& engine,
            const Workload& workload);
+  // With other operators than the device's own.
+  StepCost(const ModelShape& model, const ClusterSpec& cluster, const EngineProfile& engine,
+           const Workload& workload, Operators operators);
 
   const ModelShape& model() const { return model_; }
   const ClusterSpec& cluster() const { return cluster_; }
-  const CostConstants& constants() const { return constants_; }
+  const EngineProfile& engine() const { return engine_; }
+  const Operators& operators() const { return operators_; }
   const Workload& workload() const { return workload_; }
 
-  // One layer of `kind` in one decode microbatch of `rows` sequences per dp group, at the mean
-  // context of the workload. Reads sp, tp and precision of `worker`.
+  // One layer of `kind` in any step, for the rows of one dp group; everything but the experts.
+  Cost tensor(std::size_t kind, const Worker& worker, const GroupLoad& load) const;
+  // Likewise of one decode microbatch of `rows` sequences at the workload's mean context.
   Cost tensor_decode(std::size_t kind, const Worker& worker, std::int64_t rows) const;
-  // One layer of `kind` over whole prompts of isl tokens, `prompts` at once per dp group, cut into
+  // Likewise of whole prompts of isl tokens, `prompts` at once per dp group, cut into
   // microbatches of worker.chunk tokens.
   Cost tensor_prefill(std::size_t kind, const Worker& worker, std::int64_t prompts) const;
-  // Dispatch, experts, combine of one layer for a microbatch of `rows` rows per dp group.
-  // `peak_share` from ExpertLoad of the kind.
+  // The experts of one layer, and the rows' way there and back, for a microbatch of `rows` rows per
+  // dp group. `peak_share` from ExpertLoad of the kind.
   Cost experts(std::size_t kind, const Worker& worker, std::int64_t rows, double peak_share) const;
+  // Likewise for `rows` rows of all dp groups together, the fullest of which has `group_rows`.
+  Cost experts_of(std::size_t kind, const Worker& worker, double rows, double group_rows,
+                  double peak_share) const;
   Cost experts_prefill(std::size_t kind, const Worker& worker, std::int64_t prompts,
                        double peak_share) const;
   // Once per microbatch: hand-over to the next stage, embedding, logits of `sampled` rows.
@@ -71,11 +84,13 @@ class StepCost {
   // What sequence parallelism adds to a layer of a prefill microbatch: `rows` rows of each rank
   // trade sequence for heads and back. Part of tensor_prefill.
   Cost sequence_exchange(const LayerShape& layer, const Worker& worker, std::int64_t rows) const;
-  // Once per step.
-  Cost fixed(std::int64_t requests) const;
+  // Once per step; `prompts`: it computes some.
+  Cost fixed(std::int64_t requests, bool prompts) const;
 
   // 1 for a layer without experts.
   double peak_share(std::size_t kind, const Worker& worker) const;
+  // Ranks of a collective that spans `span` consecutive devices, by the links it meets.
+  CommGroup group(std::int64_t ranks, std::int64_t span) const;
 
  private:
   // Parameters of one layer of a kind, by how they split.
@@ -88,24 +103,39 @@ class StepCost {
     PartSums attention, dense, shared, router;
     double expert = 0;  // of one expert
   };
-  void add_gemm(Cost& cost, double rows, double params, NumberFormat format,
-                double efficiency) const;
-  void add_tensor_weights(Cost& cost, std::size_t kind, const Worker& worker, std::int64_t tensor,
-                          std::int64_t rows) const;
-  void add_tensor_collectives(Cost& cost, std::size_t kind, std::int64_t tensor, std::int64_t span,
-                              std::int64_t rows) const;
-  Cost prefill_attention(const LayerShape& layer, const Worker& worker, std::int64_t prompts) const;
+  // Query rows of prompts, the pairs they make, and what they read of the cache.
+  struct PromptWork {
+    double rows = 0;
+    double pairs = 0;   // that attend
+    double kept = 0;    // that an indexer looks at
+    double cached = 0;  // tokens read of earlier pieces
+  };
+  void add_gemm(Cost& cost, double rows, double params, NumberFormat format) const;
+  void add_weights(Cost& cost, std::size_t kind, const Worker& worker, std::int64_t tensor,
+                   double rows) const;
+  void add_collectives(Cost& cost, std::size_t kind, std::int64_t tensor, std::int64_t span,
+                       double rows) const;
+  void add_decode_attention(Cost& cost, const LayerShape& layer, const Worker& worker,
+                            double sequences, double context) const;
+  void add_prompt_attention(Cost& cost, const LayerShape& layer, const Worker& worker,
+                            const PromptWork& work, double times) const;
+  static PromptWork prompt_work(const MixerShape& mixer, double start, double tokens);
+  void add_exchange(Cost& cost, std::size_t kind, const Worker& worker, double rows,
+                    double group_rows, double peak_share) const;
 
   const ModelShape& model_;
   const ClusterSpec& cluster_;
-  const CostConstants& constants_;
+  const EngineProfile& engine_;
   const Workload& workload_;
+  Operators operators_;
   std::vector<KindSums> sums_;    // by kind
   std::vector<ExpertLoad> load_;  // by kind; of one expert where there is none
 };
 
 // Activations travel as bf16; rows go to low-precision experts in their precision.
 inline constexpr double kRowBytes = 2;
+// Whether weights below 16 bits have a scale for every block: so are they published.
+bool block_scaled(const ModelShape& model);
 double dispatch_row_bytes(NumberFormat experts, std::int64_t width);
 
 // Microbatches of a prefill of `prompts` prompts of `isl` tokens: how many are full, and the rows

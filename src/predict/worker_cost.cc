@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "predict/collective_cost.h"
 
 namespace pentafold {
 namespace {
@@ -156,8 +155,7 @@ double kv_transfer_seconds(const StepCost& costs, const Worker& prefill) {
   const double bytes =
       kv_bytes_of_sequence(costs.model(), prefill.precision.kv, costs.workload().isl) /
       static_cast<double>(prefill.tensor_ranks() * prefill.pp());
-  const LinkLevel& link = costs.cluster().links.back();
-  return link.latency_s + bytes / (link.bytes_per_s * costs.constants().link);
+  return costs.operators().send(costs.cluster().links.size() - 1, bytes).seconds;
 }
 
 double worst_peak_share(const StepCost& costs, const Worker& worker) {
@@ -185,7 +183,7 @@ WorkerPrediction predict_worker(const StepCost& costs, const Worker& worker, Rol
       stages.add(prefill_stage(costs, worker, mix, out.timing.prompts), mix.count);
     }
     const std::int64_t m = chunks_of(workload.isl, out.timing.prompts, worker.chunk).count();
-    const Cost fixed = costs.fixed(out.timing.prompts);
+    const Cost fixed = costs.fixed(out.timing.prompts, true);
     out.timing.prefill_s = prefill_pass_seconds(stages.times, m, fixed.seconds);
     stages.slowest += fixed * static_cast<double>(m);
     out.prefill = with_bubble(stages.slowest, out.timing.prefill_s);
@@ -196,7 +194,7 @@ WorkerPrediction predict_worker(const StepCost& costs, const Worker& worker, Rol
     for (const StageMix& mix : mixes) {
       stages.add(decode_stage(costs, worker, mix, rows), mix.count);
     }
-    const Cost fixed = costs.fixed(worker.batch);
+    const Cost fixed = costs.fixed(worker.batch, false);
     out.timing.decode_s = decode_step_seconds(stages.times, worker.microbatches, fixed.seconds);
     Cost busy = stages.slowest * static_cast<double>(worker.microbatches);
     busy += fixed;
