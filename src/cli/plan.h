@@ -26,6 +26,7 @@ struct PlanVerbOptions {
   std::string rate;
   std::optional<double> skew;
   std::string workload;
+  std::string engine = "generic";
   std::string target;
   std::string precision;  // empty: as stored, and the next narrower for comparison
   std::string kv;

@@ -169,6 +169,7 @@ Result<PlanRequest> plan_request(const PlanVerbOptions& o) {
   problem.model = request.model.model;
   if (o.top_k) PF_TRY(set_top_k(*o.top_k, problem.model));
   PF_ASSIGN(problem.cluster, read_cluster(o));
+  PF_ASSIGN(problem.engine, find_engine(o.engine, problem.cluster.gpu.name));
   PF_ASSIGN(problem.workload, read_workload(o));
   if (!o.target.empty()) {
     PF_ASSIGN(problem.targets, parse_targets(o.target));

@@ -26,6 +26,10 @@ void add_problem(CLI::App* verb, PlanVerbOptions& o) {
   verb->add_option("--workload", o.workload,
                    "workload file; options given beside it win (docs/workload-format.md)")
       ->type_name("FILE");
+  verb->add_option("--engine", o.engine,
+                   "whose fixed costs and kernels: generic (default), vllm, sglang, tensorrt-llm, "
+                   "atom (docs/engines.md)")
+      ->type_name("ENGINE");
 }
 
 void add_plan(CLI::App& app, PlanVerbOptions& o) {
@@ -82,6 +86,19 @@ void add_explain(CLI::App& app, ExplainOptions& o) {
       "Exit codes: 0 done, 2 bad input.");
 }
 
+void add_predict(CLI::App& app, PredictOptions& o) {
+  CLI::App* verb = app.add_subcommand(
+      "predict", "one prefill pass and one decode step of a plan in seconds, with error bars");
+  verb->add_option("PLAN", o.plan, "plan file, or degrees such as tp=2,ep=4")->required();
+  add_problem(verb, o.request);
+  verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->footer(
+      "Example:\n"
+      "  pentafold predict dp=8,ep=8,max_batch=64 --model qwen3-30b-a3b --gpu h200-sxm \\\n"
+      "      --isl 4000 --osl 1000 --engine vllm\n"
+      "Exit codes: 0 done, 1 the plan does not fit the memory, 2 bad input.");
+}
+
 void add_audit(CLI::App& app, AuditOptions& o) {
   CLI::App* verb =
       app.add_subcommand("audit", "are a strategy document's claims true on its own inputs");
@@ -111,6 +128,7 @@ void add_catalog(CLI::App& app, PlanningOptions& o) {
 void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
   add_plan(app, options.plan);
   add_explain(app, options.explain);
+  add_predict(app, options.predict);
   add_audit(app, options.audit);
   add_catalog(app, options);
 }
@@ -118,6 +136,7 @@ void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
 std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions& options) {
   if (app.got_subcommand("plan")) return plan_verb(options.plan);
   if (app.got_subcommand("explain")) return explain_verb(options.explain);
+  if (app.got_subcommand("predict")) return predict_verb(options.predict);
   if (app.got_subcommand("audit")) return audit_verb(options.audit);
   if (app.got_subcommand("models")) return models_verb(options.models);
   if (app.got_subcommand("clusters")) return clusters_verb(options.clusters);

@@ -9,6 +9,7 @@
 #include "cli/explain.h"
 #include "cli/models.h"
 #include "cli/plan.h"
+#include "cli/predict.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
 class App;
@@ -19,6 +20,7 @@ namespace pentafold {
 struct PlanningOptions {
   PlanVerbOptions plan;
   ExplainOptions explain;
+  PredictOptions predict;
   AuditOptions audit;
   ModelsOptions models;
   ClustersOptions clusters;

@@ -55,6 +55,7 @@ void Cost::add(const OpTime& time, Bound reading, double factor) {
                                         : Bound::Fixed,
       time.seconds * factor);
   error_s += time.seconds * factor * time.log_error;
+  from[static_cast<std::size_t>(time.provenance)] += time.seconds * factor;
 }
 
 void Cost::add_collective(const OpTime& time, const OpTime& empty, double factor) {
@@ -62,12 +63,14 @@ void Cost::add_collective(const OpTime& time, const OpTime& empty, double factor
   add(Bound::Latency, latency);
   add(Bound::Link, time.seconds * factor - latency);
   error_s += time.seconds * factor * time.log_error;
+  from[static_cast<std::size_t>(time.provenance)] += time.seconds * factor;
 }
 
 Cost& Cost::operator+=(const Cost& other) {
   seconds += other.seconds;
   error_s += other.error_s;
   for (std::size_t i = 0; i < kBounds; ++i) by[i] += other.by[i];
+  for (std::size_t i = 0; i < kProvenances; ++i) from[i] += other.from[i];
   return *this;
 }
 
@@ -76,6 +79,7 @@ Cost Cost::operator*(double n) const {
   out.seconds *= n;
   out.error_s *= n;
   for (double& s : out.by) s *= n;
+  for (double& s : out.from) s *= n;
   return out;
 }
 

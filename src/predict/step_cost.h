@@ -29,12 +29,14 @@ namespace pentafold {
 
 enum class Bound { Compute, Hbm, Kv, Link, Latency, Fixed, Bubble };
 inline constexpr std::size_t kBounds = 7;
+inline constexpr std::size_t kProvenances = 5;
 const char* to_string(Bound bound);  // "HBM (weights)"
 
 struct Cost {
   double seconds = 0;
   double error_s = 0;                // half-width of the 80 % interval if all errors go one way
   std::array<double, kBounds> by{};  // sums to seconds
+  std::array<double, kProvenances> from{};  // seconds of operators, by where their numbers are from
 
   void add(Bound bound, double s) {
     seconds += s;
