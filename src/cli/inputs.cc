@@ -9,6 +9,7 @@
 #include "plan/plan_file.h"
 #include "plan/plan_paths.h"
 #include "spec/load_shape.h"
+#include "spec/model_names.h"
 
 namespace pentafold {
 
@@ -58,7 +59,8 @@ bool is_yaml(const std::string& path) {
 
 Result<AnyModel> load_any_model(const std::string& path_or_name) {
   std::error_code unreadable;
-  if (!fs::exists(path_or_name, unreadable) && could_be_catalog_name(path_or_name)) {
+  if (!fs::exists(path_or_name, unreadable) &&
+      (could_be_catalog_name(path_or_name) || catalog_name_of(path_or_name))) {
     return load_from_catalog(path_or_name);
   }
   auto input = load_model(path_or_name);

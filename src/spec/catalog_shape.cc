@@ -18,7 +18,7 @@
 namespace pentafold {
 namespace {
 
-constexpr std::array<std::string_view, 24> kKeys = {"kind",
+constexpr std::array<std::string_view, 25> kKeys = {"kind",
                                                     "name",
                                                     "family",
                                                     "source",
@@ -41,7 +41,8 @@ constexpr std::array<std::string_view, 24> kKeys = {"kind",
                                                     "mixers",
                                                     "ffns",
                                                     "layers",
-                                                    "not_counted"};
+                                                    "not_counted",
+                                                    "aliases"};
 constexpr std::array<std::string_view, 4> kStoredKeys = {"experts", "linear", "other", "kv"};
 constexpr std::size_t kMaxParts = 64;
 
@@ -181,6 +182,20 @@ double CatalogModel::comparable_active() const {
   return active;
 }
 
+namespace {
+
+Status read_aliases(const YamlMap& map, std::vector<std::string>& out) {
+  if (!map.has("aliases")) return ok_status();
+  PF_ASSIGN(const auto names, map.sequence("aliases"));
+  for (const YAML::Node& name : names) {
+    if (!name.IsScalar()) return map.error_at("aliases", "aliases must be a list of names");
+    out.push_back(name.Scalar());
+  }
+  return ok_status();
+}
+
+}  // namespace
+
 Result<CatalogModel> parse_catalog_model(const std::string& yaml_text, const std::string& file) {
   PF_ASSIGN(const YAML::Node document, load_yaml(yaml_text, file));
   PF_ASSIGN(const YamlMap map, YamlMap::of(document, file));
@@ -195,6 +210,7 @@ Result<CatalogModel> parse_catalog_model(const std::string& yaml_text, const std
   PF_TRY(read_layers(map, dims));
   CatalogModel out;
   PF_TRY(read_official(map, out));
+  PF_TRY(read_aliases(map, out.aliases));
   PF_ASSIGN(out.shape, build_shape(dims, file));
   out.name = out.shape.name;
   if (out.official_total_params > 0) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cmath>
 #include <string_view>
 #include <utility>
 
@@ -88,6 +89,50 @@ Error unknown_gpu(const std::string& name, const std::string& spelling) {
                   fmt::join(names, ", ")));
 }
 
+const GpuSpec* spelled_exactly(const std::string& wanted) {
+  for (const CatalogGpu& entry : catalog()) {
+    const auto words = spellings(entry);
+    if (std::ranges::find(words, wanted) != words.end()) return &entry.gpu;
+  }
+  return nullptr;
+}
+
+// Sizes of memory in a name differ by what the driver takes for itself ("288GB" of 268).
+constexpr double kMemoryTolerance = 0.08;
+
+// Whether every "<n>gb" of a spelling is the device's memory.
+bool memory_agrees(std::string_view spelling, const GpuSpec& gpu) {
+  for (std::size_t at = spelling.find("gb"); at != std::string_view::npos;
+       at = spelling.find("gb", at + 1)) {
+    std::size_t begin = at;
+    while (begin > 0 && std::isdigit(static_cast<unsigned char>(spelling[begin - 1])) != 0) --begin;
+    if (begin == at || at - begin > 4) continue;
+    const double stated = 1e9 * std::stod(std::string(spelling.substr(begin, at - begin)));
+    if (std::abs(stated - gpu.memory_bytes) > kMemoryTolerance * gpu.memory_bytes) return false;
+  }
+  return true;
+}
+
+// "GB300 NVL72 (288GB/GPU)", "H20 96GB": what a report adds to the name is left out, unless it is
+// another memory than the device has.
+const GpuSpec* find_reported(const std::string& name) {
+  const std::string bare = spelled(std::string_view(name).substr(0, name.find('(')));
+  std::string shorter = bare;
+  if (shorter.ends_with("gb")) {
+    shorter.resize(shorter.size() - 2);
+    while (!shorter.empty() && std::isdigit(static_cast<unsigned char>(shorter.back())) != 0) {
+      shorter.pop_back();
+    }
+  }
+  const GpuSpec* exact = spelled_exactly(bare);
+  if (exact != nullptr) {
+    const std::string rest = spelled(name).substr(std::min(bare.size(), spelled(name).size()));
+    return memory_agrees(rest, *exact) ? exact : nullptr;
+  }
+  const GpuSpec* found = spelled_exactly(shorter);
+  return found != nullptr && memory_agrees(spelled(name), *found) ? found : nullptr;
+}
+
 }  // namespace
 
 double GpuSpec::flops(NumberFormat weights) const {
@@ -127,6 +172,7 @@ Result<GpuSpec> find_gpu(const std::string& name) {
     }
     if (begins) begun.push_back(&entry);
   }
+  if (const GpuSpec* reported = find_reported(name.substr(0, 256))) return *reported;
   if (wanted.empty() || begun.empty()) return unknown_gpu(name, wanted);
   if (begun.size() == 1) return begun.front()->gpu;
   std::vector<std::string> candidates;

@@ -13,6 +13,7 @@
 #include "base/text_file.h"
 #include "spec/embedded.h"
 #include "spec/load_model.h"
+#include "spec/model_names.h"
 #include "spec/yaml_reader.h"
 
 namespace pentafold {
@@ -114,7 +115,9 @@ Result<ShapeInput> load_shape(const std::string& name_or_path) {
       PF_ASSIGN(out.model, parse_hf_shape(text, name_or_path));
     }
   } else {
-    return not_found(name_or_path);
+    const auto published = catalog_name_of(name_or_path);
+    if (!published || fs::exists(name_or_path, ignored)) return not_found(name_or_path);
+    return load_shape(*published);
   }
   out.runnable = load_model(name_or_path).ok();
   return out;

@@ -20,7 +20,8 @@ struct ShapeInput {
   bool runnable = false;  // load_model(path) would succeed: the engine can execute it
 };
 
-// An unknown name is refused with the nearest known one.
+// A name under which a model of the catalog is published ("Qwen/Qwen3-32B-FP8") finds it too, where
+// no such path exists. An unknown name is refused with the nearest known one.
 Result<ShapeInput> load_shape(const std::string& name_or_path);
 
 // config.json of any known family; what is missing or unknown is named.
@@ -34,6 +35,7 @@ enum class ActiveExcludes { None, Embedding, EmbeddingAndHead };
 // What the catalog says of a model beside its shape.
 struct CatalogModel {
   std::string name;
+  std::vector<std::string> aliases;  // published models of the same shape (spec/model_names.h)
   ModelShape shape;
   double official_total_params = 0;   // 0: not published
   double official_active_params = 0;  //
