@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 namespace pentafold {
@@ -126,6 +127,7 @@ Result<bool> LineReader::next(std::string_view& line) {
       continue;
     }
     if (!ended && begin_ == end_) return false;
+    if (number_ + 1 == std::numeric_limits<int>::max()) return refused("is one line too many");
     const std::size_t stop =
         ended ? static_cast<std::size_t>(static_cast<const char*>(found) - buffer_.data()) : end_;
     line = std::string_view(buffer_.data() + begin_, stop - begin_);
