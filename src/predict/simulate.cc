@@ -65,11 +65,11 @@ struct Pool {
 
 class Simulator {
  public:
-  Simulator(const Trace& trace, const Deployment& deployment, const SimulationOptions& options)
-      : trace_(trace), deployment_(deployment), options_(options), source_(trace) {
+  Simulator(const Trace& trace, const Service& service, const SimulationOptions& options)
+      : trace_(trace), service_(service), options_(options), source_(trace) {
     outcomes_.resize(trace.requests.size());
-    add_pool(deployment.serving);
-    if (deployment.decode) add_pool(*deployment.decode);
+    add_pool(service.serving);
+    if (service.decode) add_pool(*service.decode);
     pending_.assign(replicas_.size(), -1);
   }
   Simulation run();
@@ -93,7 +93,7 @@ class Simulator {
   Pool& pool_of(std::size_t replica) { return pools_[split() && replica >= pools_[1].first]; }
 
   const Trace& trace_;
-  const Deployment& deployment_;
+  const Service& service_;
   const SimulationOptions& options_;
   RequestSource source_;
   GapHistogram gaps_;
@@ -310,7 +310,7 @@ void Simulator::end_step(std::size_t replica) {
 
 void Simulator::prompt_done(std::size_t request) {
   const double travel =
-      deployment_.transfer_s ? deployment_.transfer_s(outcomes_[request].prompt) : 0;
+      service_.transfer_s ? service_.transfer_s(outcomes_[request].prompt) : 0;
   plan({now_ + travel, EventKind::Transferred, 0, request, 0});
 }
 
@@ -332,9 +332,9 @@ BatchLimits batch_limits(const EngineProfile& engine, std::int64_t groups,
   return limits;
 }
 
-Simulation simulate(const Trace& trace, const Deployment& deployment,
+Simulation simulate(const Trace& trace, const Service& service,
                     const SimulationOptions& options) {
-  return Simulator(trace, deployment, options).run();
+  return Simulator(trace, service, options).run();
 }
 
 }  // namespace pentafold

@@ -46,7 +46,7 @@ struct ReplicaPool {
   double prompt_token_s = 0;  // and of each of its prompt tokens
 };
 
-struct Deployment {
+struct Service {
   ReplicaPool serving;
   std::optional<ReplicaPool> decode;               // then `serving` only computes prompts
   std::function<double(std::int64_t)> transfer_s;  // of so many tokens' cache between the pools
@@ -90,7 +90,7 @@ struct Simulation {
 
 // Requests ask for one token of prompt and answer at least. Those that could never run are rejected
 // as they arrive, and counted.
-Simulation simulate(const Trace& trace, const Deployment& deployment,
+Simulation simulate(const Trace& trace, const Service& service,
                     const SimulationOptions& options = {});
 
 }  // namespace pentafold

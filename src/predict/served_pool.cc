@@ -1,0 +1,65 @@
+#include "predict/served_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/units.h"
+#include "plan/capacity.h"
+
+namespace pentafold {
+
+std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& served,
+                                 std::int64_t block_tokens, std::int64_t tokens) {
+  Worker worker = served.worker;
+  worker.chunk = std::min(costs.engine().step_tokens, std::max<std::int64_t>(worker.chunk, 1));
+  worker.batch = 1;
+  worker.microbatches = 1;
+  const double limit = costs.cluster().gpu.memory_bytes * served.memory_fraction;
+  const double peak_share = worst_peak_share(costs, worker);
+  double least = 1e15;
+  for (std::int64_t s = 0; s < worker.pp(); ++s) {
+    const RankBytes bytes = stage_bytes(costs.model(), worker, s, tokens, peak_share);
+    if (bytes.kv <= 0) continue;
+    const double sequences = (limit - (bytes.total() - bytes.kv)) / bytes.kv;
+    least = std::min(least, sequences);
+  }
+  const double blocks = static_cast<double>((tokens + block_tokens - 1) / block_tokens);
+  return static_cast<std::int64_t>(std::floor(least * blocks));
+}
+
+Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& served) {
+  const EngineProfile& engine = costs.engine();
+  const Workload& workload = costs.workload();
+  Worker worker = served.worker;
+  worker.chunk = engine.step_tokens;
+  const BatchLimits defaults;
+  const std::int64_t tokens =
+      served.role == Role::Prefill ? workload.isl : workload.isl + workload.osl;
+  ServedWorker sized = served;
+  sized.worker = worker;
+  const std::int64_t blocks = kv_blocks_per_group(costs, sized, defaults.block_tokens, tokens);
+  if (blocks < 1) {
+    return make_error(
+        ErrorCode::InfeasiblePlan,
+        fmt::format("{} leaves no memory for KV on {} with {}", describe(worker),
+                    costs.cluster().gpu.name, format_bytes(costs.cluster().gpu.memory_bytes)));
+  }
+  const auto pricer = std::make_shared<const StepPricer>(costs, worker);
+  ReplicaPool pool;
+  pool.replicas = served.replicas;
+  pool.gpus = worker.gpus();
+  pool.limits = batch_limits(engine, worker.dp, blocks);
+  pool.price.step = [pricer](const StepLoad& load) { return pricer->seconds(load); };
+  pool.price.decode_steps = [pricer](const StepLoad& load, std::int64_t steps) {
+    return pricer->decode_seconds(load, steps);
+  };
+  if (served.role != Role::Decode) {
+    pool.admission_s = engine.admission_s;
+    pool.prompt_token_s = engine.prompt_token_s;
+  }
+  return pool;
+}
+
+}  // namespace pentafold
