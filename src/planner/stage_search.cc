@@ -346,7 +346,7 @@ double StageSearch::prefill_seconds(const CutPlan& cut, std::size_t chunk) const
     }
     times.add(tensor + experts + (mix.last ? logits : hand_over), mix.count);
   }
-  return prefill_pass_seconds(times, count.count(), costs_.fixed(prompts).seconds);
+  return prefill_pass_seconds(times, count.count(), costs_.fixed(prompts, true).seconds);
 }
 
 double StageSearch::decode_seconds(const CutPlan& cut, const BatchPoint& point) {
@@ -367,7 +367,7 @@ double StageSearch::decode_seconds(const CutPlan& cut, const BatchPoint& point) 
     }
     times.add(tensor + experts + (mix.last ? logits : hand_over), mix.count);
   }
-  return decode_step_seconds(times, point.microbatches, costs_.fixed(point.batch).seconds);
+  return decode_step_seconds(times, point.microbatches, costs_.fixed(point.batch, false).seconds);
 }
 
 double StageSearch::activations_of(std::int64_t rows) {
