@@ -18,16 +18,16 @@ namespace pentafold {
 struct EngineProfile {
   std::string name;  // "vllm"
   // Batching, per attention dp group.
-  bool mixed_steps = true;           // pieces of prompts ride in decode steps (chunked prefill);
-                                     // else steps of prompts come first and decode waits
-  std::int64_t step_tokens = 8192;   // rows of one step at most
+  bool mixed_steps = true;            // pieces of prompts ride in decode steps (chunked prefill);
+                                      // else steps of prompts come first and decode waits
+  std::int64_t step_tokens = 8192;    // rows of one step at most
   std::int64_t max_sequences = 1024;  // running at once at most
   // Fixed costs.
-  double step_s = 0;           // of a step: scheduling, sampling, launch
-  double layer_s = 0;          // of a layer in a step: launches, norms, small kernels
-  double request_s = 0;        // of each sequence in a step
-  double admission_s = 0;      // of a request before it can be scheduled: API, tokenizer, queue
-  double prompt_token_s = 0;   // of each prompt token on the way there
+  double step_s = 0;          // of a step: scheduling, sampling, launch
+  double layer_s = 0;         // of a layer in a step: launches, norms, small kernels
+  double request_s = 0;       // of each sequence in a step
+  double admission_s = 0;     // of a request before it can be scheduled: API, tokenizer, queue
+  double prompt_token_s = 0;  // of each prompt token on the way there
 };
 
 // By name or alias ("vllm", "sglang", "tensorrt-llm", "trtllm", "pentafold"). Unknown: the nearest
