@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Fits specs/operators/<gpu>.yaml to published kernel tables; needs numpy.
+
+usage: fit_operators.py TABLES [GPU ...]   (TABLES: a folder with copies of the tables, as named in
+docs/operators.md)
+
+Prints held-out errors by operator: whole shapes are left out, a quarter at a time.
+"""
+import datetime
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import operator_tables as tables
+from surface_fit import Axis, Form, errors, fit, held_out, joined
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def form_of(op):
+    if op.startswith("gemm"):
+        return Form([Axis(0, 0, 2, 8), Axis(1, 7, 1.5, 6), Axis(2, 7, 1.5, 6)],
+                    [Axis(0, 0, 4, 4, -1, 0), Axis(1, 7, 1.5, 6), Axis(2, 7, 1.5, 6)])
+    if op.startswith("experts"):
+        return Form([Axis(0, 0, 2, 8), Axis(1, 0, 2, 5), Axis(2, 18, 2, 6)],
+                    [Axis(0, 0, 4, 4, -1, 0), Axis(1, 0, 2, 5), Axis(2, 18, 2, 6)])
+    if "prefill" in op:
+        # Flops grow with the context and with the width: slopes share what they may sum to.
+        head = Axis(2, 6, 1, 3, -0.3, 0.5) if op == "prefill" else Axis(2, 7, 1, 1)
+        return Form([Axis(0, 3, 2, 6, 0, 0.5), Axis(1, 20, 3, 8, -0.2, 0.5), head],
+                    [Axis(1, 20, 1, 1)], stream=False)
+    if "decode" in op:
+        width = Axis(2, 8, 2, 6) if "mla" not in op else Axis(2, 10, 1, 1)
+        side = [Axis(0, 0, 2, 6), Axis(1, 4, 2, 7), width]
+        return Form(side, side, stream=False)
+    if op == "elementwise":
+        return Form([], [Axis(1, 14, 2, 8)], stream=False)
+    if op == "send":
+        return Form([], [Axis(1, 10, 2, 10)], stream=False)
+    if op.startswith(("dispatch", "combine")):
+        return Form([Axis(1, 0, 2, 8)], [Axis(1, 0, 2, 8), Axis(2, 11, 1, 3)],
+                    floor=Axis(0, 0, 1, 4), stream=False)
+    return Form([], [Axis(1, 10, 2, 10), Axis(0, 1, 1, 3, -1, 0)], floor=Axis(0, 1, 1, 3),
+                stream=False)
+
+
+def readers(root, gpus):
+    """(gpu, system folder or label, readers) of everything that has tables."""
+    wide = [tables.gemm, tables.experts, tables.attention, tables.latent, tables.elementwise,
+            tables.collectives, tables.exchanges]
+    apex = {"h100-sxm": "H100-SXM-80GB", "h200-sxm": "H200-SXM-141GB"}
+    for name, system in (("h100-sxm", "h100_sxm"), ("h200-sxm", "h200_sxm")):
+        yield name, [r(root, gpus[name], system) for r in wide] + [
+            tables.sends(root, gpus[name], apex[name])]
+    for name, system, label in (("b200-sxm", "b200_sxm", "B200"), ("gb200", "gb200", "GB200")):
+        yield name, [tables.collectives(root, gpus[name], system),
+                     tables.exchanges(root, gpus[name], system),
+                     tables.published_experts(root, gpus[name], label)]
+    yield "a100-sxm", [tables.published_experts(root, gpus["a100-sxm"], "A100 SXM"),
+                       tables.published_collectives(root, gpus["a100-sxm"], "A100 SXM 80GB")]
+    yield "rtx-pro-6000", [
+        tables.published_collectives(root, gpus["rtx-pro-6000"], "RTX PRO 6000")]
+
+
+def number(x):
+    return f"{x:.3f}".rstrip("0").rstrip(".") if abs(x) >= 5e-4 else "0"
+
+
+def curve_text(axis, values):
+    listed = ", ".join(number(v) for v in values)
+    return f"{{axis: {axis.index}, from: {axis.first}, step: {axis.step}, log2: [{listed}]}}"
+
+
+def surface_text(op, backend, form, free, points, residuals):
+    floor, p, stream, sides = form.unpack(free)
+    low, high = points.axes.min(0), points.axes.max(0)
+    lines = [f"  - op: {op}", f"    kernels: {backend}",
+             f"    points: {len(points)}",
+             f"    log_error: {number(np.quantile(np.abs(residuals), 0.8))}",
+             f"    p: {number(p)}", f"    stream: {number(stream)}",
+             f"    from: [{', '.join(number(x) for x in low)}]",
+             f"    to: [{', '.join(number(x) for x in high)}]",
+             f"    floor: {curve_text(form.floor, floor)}"]
+    for name, curves, values in (("compute", form.compute, sides[0]),
+                                 ("memory", form.memory, sides[1])):
+        if curves:
+            lines.append(f"    {name}:")
+            lines += [f"      - {curve_text(a, v)}" for a, v in zip(curves, values)]
+    return "\n".join(lines)
+
+
+SOURCES = """\
+# Utilisation surfaces of {name}; what they mean: src/predict/efficiency.h, docs/operators.md.
+# Written by scripts/fit_operators.py on {date}; do not edit. Fitted to
+#   ai-dynamo/aiconfigurator 095f58a51c4ca8e61b66ec108d86f223f8d559ce (Apache-2.0), kernel tables
+#   measured with SGLang 0.5.14, TensorRT-LLM 1.3.0rc20, vLLM 0.19.0 and NCCL;
+#   microsoft/apex_plus 8769096536a34e8b3010fd444021f13858663a93 (MIT), send.
+"""
+
+
+def fit_gpu(name, streams, gpus):
+    by_op = {}
+    for stream in streams:
+        for op, backend, points in stream:
+            by_op.setdefault(op, {}).setdefault(backend, []).append(points)
+    texts = []
+    for op, backends in sorted(by_op.items()):
+        form = form_of(op)
+        merged = {backend: joined(parts) for backend, parts in backends.items()}
+        if len(merged) > 1:
+            merged["any"] = joined([p.thin(2500) for p in merged.values()])
+        elif "any" not in merged:
+            merged["any"] = merged.pop(next(iter(merged)))
+        for backend, points in sorted(merged.items()):
+            residuals = held_out(form, points)
+            free = fit(form, points.thin(4000))
+            texts.append(surface_text(op, backend, form, free, points, residuals))
+            fitted = errors(form, free, points)
+            print(f"| {name} | {op} | {backend} | {len(points)} | "
+                  f"{100 * np.median(np.abs(fitted)):.1f} | "
+                  f"{100 * np.median(np.abs(residuals)):.1f} | "
+                  f"{100 * np.quantile(np.abs(residuals), 0.8):.1f} | "
+                  f"{100 * np.median(residuals):+.1f} |", flush=True)
+    head = SOURCES.format(name=name, date=datetime.date.today().isoformat())
+    latency = gpus[name]["links"][0][1]
+    body = f"gpu: {name}\nlink_latency: {number(latency * 1e6)}us\nsurfaces:\n"
+    out = ROOT / "specs/operators" / f"{name}.yaml"
+    out.write_text(head + body + "\n".join(texts) + "\n")
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    gpus = tables.read_gpus(ROOT / "specs/gpus.yaml")
+    wanted = sys.argv[2:]
+    print("| GPU | operator | kernels | points | fitted, % | held out, % | 80 % below, % | bias, % |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, streams in readers(Path(sys.argv[1]), gpus):
+        if not wanted or name in wanted:
+            fit_gpu(name, streams, gpus)
+
+
+if __name__ == "__main__":
+    main()
