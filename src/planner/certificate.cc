@@ -55,7 +55,7 @@ class Bounds {
         needs_(token_needs(problem.model, precision_)) {
     const Operators operators(problem.cluster.gpu, problem.cluster.links,
                               kernel_source_of(problem.engine.name));
-    reach_ = reach_of(operators, problem.engine, problem.model, precision_);
+    reach_ = reach_of(operators, problem.cluster.gpu, problem.engine, problem.model, precision_);
     dense_rate_ = std::max(reach_.linear_flops, reach_.other_flops);
     const CommGroup two{2, 2, 0};
     reduce_latency_ = operators.all_reduce(two, 0).seconds * problem.engine.links;

@@ -172,7 +172,7 @@ std::string hardware_section(ReportContext& x) {
   }
   const Operators operators(gpu, x.problem.cluster.links, kernel_source_of(x.problem.engine.name));
   const Precision& precision = x.decode().worker().precision;
-  const Reach reach = reach_of(operators, x.problem.engine, x.problem.model, precision);
+  const Reach reach = reach_of(operators, gpu, x.problem.engine, x.problem.model, precision);
   const auto reached = [&](const char* name, double value, U unit, const char* what) {
     return f.show({fmt::format("hw.reached.{}", name), value, unit, what, "", kOperators});
   };

@@ -21,11 +21,9 @@ double gemm_stream(const Operators& operators, NumberFormat format, KernelFormat
 
 }  // namespace
 
-Reach reach_of(const Operators& operators, const EngineProfile& engine, const ModelShape& model,
-               const Precision& precision) {
-  const auto kernel = [&](NumberFormat format) {
-    return kernel_format(format, block_scaled(model));
-  };
+Reach reach_of(const Operators& operators, const GpuSpec& gpu, const EngineProfile& engine,
+               const ModelShape& model, const Precision& precision) {
+  const auto kernel = [&](NumberFormat format) { return kernels_for(model, gpu, format); };
   const bool latent = std::ranges::any_of(
       model.kinds, [](const LayerShape& kind) { return kind.mixer.kind == MixerKind::Latent; });
   Reach out;
@@ -35,18 +33,19 @@ Reach reach_of(const Operators& operators, const EngineProfile& engine, const Mo
       std::max(gemm_stream(operators, precision.linear, kernel(precision.linear)),
                gemm_stream(operators, precision.other, kernel(precision.other))) /
       engine.weights;
-  GroupedGemm experts{kVast, kHuge, kVast, kHuge, kernel(precision.experts)};
+  GroupedGemm experts{kVast, kHuge, kVast, 1, 0, kernel(precision.experts)};
   out.expert_flops = 2 * experts.rows * experts.experts * experts.params /
                      operators.grouped_gemm(experts).seconds / engine.experts;
   experts.rows = 1;
   out.expert_bytes_per_s = experts.experts * experts.params * bytes_per_value(precision.experts) /
                            operators.grouped_gemm(experts).seconds / engine.experts;
-  const PrefillAttention prompt{kVast, kVast * kVast, 65536, 1, 0};
+  const PrefillAttention prompt{kVast, kVast * kVast, 64, 256, 1, 0};
   const double prefill = latent ? std::min(operators.mla_prefill(prompt).seconds,
                                            operators.prefill_attention(prompt).seconds)
                                 : operators.prefill_attention(prompt).seconds;
-  out.attention_flops = prompt.pairs * prompt.pair_flops / prefill / engine.attention;
-  const DecodeAttention cache{kHuge, kHuge, 4096, 1};
+  out.attention_flops =
+      prompt.pairs * 4 * prompt.heads * prompt.head_dim / prefill / engine.attention;
+  const DecodeAttention cache{kHuge, kHuge, 4096, 1, false};
   const double decode = latent ? std::min(operators.mla_decode(cache).seconds,
                                           operators.decode_attention(cache).seconds)
                                : operators.decode_attention(cache).seconds;

@@ -21,7 +21,7 @@ struct Reach {
   double expert_bytes_per_s = 0;  // reading experts' weights
   double kv_bytes_per_s = 0;      // reading the cache in decode
 };
-Reach reach_of(const Operators& operators, const EngineProfile& engine, const ModelShape& model,
-               const Precision& precision);
+Reach reach_of(const Operators& operators, const GpuSpec& gpu, const EngineProfile& engine,
+               const ModelShape& model, const Precision& precision);
 
 }  // namespace pentafold

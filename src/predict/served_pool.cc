@@ -34,6 +34,8 @@ Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& serve
   const Workload& workload = costs.workload();
   Worker worker = served.worker;
   worker.chunk = engine.step_tokens;
+  // A pipeline without microbatches would have one stage at work at a time; engines keep them all.
+  worker.microbatches = std::max(worker.microbatches, worker.pp());
   const BatchLimits defaults;
   const std::int64_t tokens =
       served.role == Role::Prefill ? workload.isl : workload.isl + workload.osl;

@@ -309,8 +309,7 @@ void Simulator::end_step(std::size_t replica) {
 }
 
 void Simulator::prompt_done(std::size_t request) {
-  const double travel =
-      service_.transfer_s ? service_.transfer_s(outcomes_[request].prompt) : 0;
+  const double travel = service_.transfer_s ? service_.transfer_s(outcomes_[request].prompt) : 0;
   plan({now_ + travel, EventKind::Transferred, 0, request, 0});
 }
 
@@ -332,8 +331,7 @@ BatchLimits batch_limits(const EngineProfile& engine, std::int64_t groups,
   return limits;
 }
 
-Simulation simulate(const Trace& trace, const Service& service,
-                    const SimulationOptions& options) {
+Simulation simulate(const Trace& trace, const Service& service, const SimulationOptions& options) {
   return Simulator(trace, service, options).run();
 }
 

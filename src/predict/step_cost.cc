@@ -19,6 +19,11 @@ double kv_share(const MixerShape& mixer, std::int64_t tensor) {
 
 }  // namespace
 
+KernelFormat kernels_for(const ModelShape& model, const GpuSpec& gpu, NumberFormat format) {
+  const KernelFormat own = kernel_format(format, block_scaled(model));
+  return own == KernelFormat::Mxfp4 && gpu.fp4_flops > 0 ? KernelFormat::Nvfp4 : own;
+}
+
 bool block_scaled(const ModelShape& model) {
   return model.stored.experts == NumberFormat::FP8 || model.stored.linear == NumberFormat::FP8;
 }
@@ -133,7 +138,7 @@ CommGroup StepCost::group(std::int64_t ranks, std::int64_t span) const {
 void StepCost::add_gemm(Cost& cost, double rows, double params, NumberFormat format) const {
   if (params <= 0 || rows <= 0) return;
   const auto k = static_cast<double>(model_.d);
-  cost.add(operators_.gemm({rows, params / k, k, kernel_format(format, block_scaled(model_))}),
+  cost.add(operators_.gemm({rows, params / k, k, kernels_for(model_, cluster_.gpu, format)}),
            Bound::Hbm, engine_.weights);
 }
 
@@ -192,6 +197,7 @@ void StepCost::add_decode_attention(Cost& cost, const LayerShape& layer, const W
     work.token_bytes = static_cast<double>(mixer.kv_values) * kv_share(mixer, tensor) *
                        bytes_per_value(worker.precision.kv);
     work.pair_flops = mixer.decode_pair_flops / ways;
+    work.fp8_cache = bytes_per_value(worker.precision.kv) < kRowBytes;
     cost.add(mixer.kind == MixerKind::Latent ? operators_.mla_decode(work)
                                              : operators_.decode_attention(work),
              Bound::Kv, engine_.attention);
@@ -235,7 +241,9 @@ void StepCost::add_prompt_attention(Cost& cost, const LayerShape& layer, const W
     PrefillAttention shape;
     shape.rows = work.rows;
     shape.pairs = work.pairs;
-    shape.pair_flops = mixer.prefill_pair_flops / ways;
+    const double heads = static_cast<double>(std::max<std::int64_t>(mixer.heads, 1));
+    shape.heads = heads / ways;
+    shape.head_dim = mixer.prefill_pair_flops / (4 * heads);
     shape.row_bytes = (mixer.prefill_pair_flops / 2 / ways + kv) * kRowBytes;
     shape.cached_bytes = work.cached * kv * bytes_per_value(worker.precision.kv);
     one.add(mixer.kind == MixerKind::Latent ? operators_.mla_prefill(shape)
@@ -355,7 +363,10 @@ Cost StepCost::experts_of(std::size_t kind, const Worker& worker, double rows, d
   work.experts = busiest.experts;
   work.params = sums_[kind].expert / static_cast<double>(worker.etp);
   work.width = static_cast<double>(model_.d);
-  work.format = kernel_format(worker.precision.experts, block_scaled(model_));
+  if (engine_.exchange == RowExchange::Gathered) {
+    work.pairs = rows * static_cast<double>(layer.ffn.top_k);
+  }
+  work.format = kernels_for(model_, cluster_.gpu, worker.precision.experts);
   cost.add(operators_.grouped_gemm(work), Bound::Hbm, engine_.experts);
   cost.add(Bound::Fixed, engine_.expert_layer_s);
   add_exchange(cost, kind, worker, rows, group_rows, peak_share);

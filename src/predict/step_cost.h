@@ -136,6 +136,9 @@ class StepCost {
 
 // Activations travel as bf16; rows go to low-precision experts in their precision.
 inline constexpr double kRowBytes = 2;
+// The kernels that take weights held as `format` on a device: MXFP4 runs on the same units as NVFP4
+// where there are some, and is widened elsewhere.
+KernelFormat kernels_for(const ModelShape& model, const GpuSpec& gpu, NumberFormat format);
 // Whether weights below 16 bits have a scale for every block: so are they published.
 bool block_scaled(const ModelShape& model);
 double dispatch_row_bytes(NumberFormat experts, std::int64_t width);
