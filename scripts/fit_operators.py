@@ -40,9 +40,13 @@ def form_of(op):
         return Form([], [Axis(1, 10, 2, 10)], stream=False)
     if op.startswith(("dispatch", "combine")):
         return Form([Axis(1, 0, 2, 8)], [Axis(1, 0, 2, 8), Axis(2, 11, 1, 3)],
-                    floor=Axis(0, 0, 1, 4), stream=False)
-    return Form([], [Axis(1, 10, 2, 10), Axis(0, 1, 1, 3, -1, 0)], floor=Axis(0, 1, 1, 3),
+                    floor=Axis(0, 0, 1, 4, 0, 2), stream=False)
+    return Form([], [Axis(1, 10, 2, 10), Axis(0, 1, 1, 3, -1, 1)], floor=Axis(0, 1, 1, 3, 0, 2),
                 stream=False)
+
+
+def is_wide(op):
+    return op.startswith(("gemm", "experts")) or "prefill" in op or "decode" in op
 
 
 def readers(root, gpus):
@@ -60,7 +64,10 @@ def readers(root, gpus):
     yield "a100-sxm", [tables.published_experts(root, gpus["a100-sxm"], "A100 SXM"),
                        tables.published_collectives(root, gpus["a100-sxm"], "A100 SXM 80GB")]
     yield "rtx-pro-6000", [
-        tables.published_collectives(root, gpus["rtx-pro-6000"], "RTX PRO 6000")]
+        tables.published_collectives(root, gpus["rtx-pro-6000"], "RTX PRO 6000"),
+        tables.blackwell_workstation(root, gpus["rtx-pro-6000"])]
+    yield "h20", [tables.infersim(root, gpus["h20"], "h20")]
+    yield "h800-sxm", [tables.infersim(root, gpus["h800-sxm"], "h800")]
 
 
 def number(x):
@@ -68,7 +75,13 @@ def number(x):
 
 
 def curve_text(axis, values):
-    listed = ", ".join(number(v) for v in values)
+    """Rounded so that no slope passes its bound and none that may not fall does."""
+    rounded = [round(float(values[0]), 3)]
+    for value in values[1:]:
+        low = rounded[-1] + np.ceil(axis.low * axis.step * 1000 - 1e-6) / 1000
+        high = rounded[-1] + np.floor(axis.high * axis.step * 1000 + 1e-6) / 1000
+        rounded.append(round(float(np.clip(round(float(value), 3), low, high)), 3))
+    listed = ", ".join(number(v) for v in rounded)
     return f"{{axis: {axis.index}, from: {axis.first}, step: {axis.step}, log2: [{listed}]}}"
 
 
@@ -95,11 +108,17 @@ SOURCES = """\
 # Written by scripts/fit_operators.py on {date}; do not edit. Fitted to
 #   ai-dynamo/aiconfigurator 095f58a51c4ca8e61b66ec108d86f223f8d559ce (Apache-2.0), kernel tables
 #   measured with SGLang 0.5.14, TensorRT-LLM 1.3.0rc20, vLLM 0.19.0 and NCCL;
-#   microsoft/apex_plus 8769096536a34e8b3010fd444021f13858663a93 (MIT), send.
+#   microsoft/apex_plus 8769096536a34e8b3010fd444021f13858663a93 (MIT), send;
+#   casys-kaist/LLMServingSim 5daddb21a545658d5150b535712d0494584b5278 (MIT), RTX PRO 6000;
+#   alibaba/InferSim f2293dab6d23fe2780356eb71e0ffc3b4baf61dd (Apache-2.0), H20 and H800.
 """
 
 
-def fit_gpu(name, streams, gpus):
+SMALL = 1000  # points below which a table keeps what H100 says where it says nothing
+
+
+def fit_gpu(name, streams, gpus, kept):
+    """Adds (form, free numbers, points) by (gpu, operator, kernels) to `kept`."""
     by_op = {}
     for stream in streams:
         for op, backend, points in stream:
@@ -113,8 +132,11 @@ def fit_gpu(name, streams, gpus):
         elif "any" not in merged:
             merged["any"] = merged.pop(next(iter(merged)))
         for backend, points in sorted(merged.items()):
-            residuals = held_out(form, points)
-            free = fit(form, points.thin(4000))
+            like = kept.get(("h100-sxm", op, backend), kept.get(("h100-sxm", op, "any")))
+            prior = like[1] if like and len(points) < SMALL and is_wide(op) else None
+            residuals = held_out(form, points, prior=prior)
+            free = fit(form, points.thin(4000), prior=prior)
+            kept[name, op, backend] = form, free, points.thin(4000)
             texts.append(surface_text(op, backend, form, free, points, residuals))
             fitted = errors(form, free, points)
             print(f"| {name} | {op} | {backend} | {len(points)} | "
@@ -129,16 +151,31 @@ def fit_gpu(name, streams, gpus):
     out.write_text(head + body + "\n".join(texts) + "\n")
 
 
+def show_transfers(kept):
+    """H100's utilisation on other devices' peaks, against what was measured there."""
+    print("\n| operator | kernels | on | points | median, % | 80 % below, % | bias, % |")
+    print("|---|---|---|---|---|---|---|")
+    for (gpu, op, backend), (_, _, points) in kept.items():
+        source = kept.get(("h100-sxm", op, backend))
+        if gpu == "h100-sxm" or source is None or not is_wide(op):
+            continue
+        off = errors(source[0], source[1], points)
+        print(f"| {op} | {backend} | {gpu} | {len(points)} | {100 * np.median(np.abs(off)):.0f} | "
+              f"{100 * np.quantile(np.abs(off), 0.8):.0f} | {100 * np.median(off):+.0f} |")
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     gpus = tables.read_gpus(ROOT / "specs/gpus.yaml")
     wanted = sys.argv[2:]
+    kept = {}
     print("| GPU | operator | kernels | points | fitted, % | held out, % | 80 % below, % | bias, % |")
     print("|---|---|---|---|---|---|---|---|")
     for name, streams in readers(Path(sys.argv[1]), gpus):
         if not wanted or name in wanted:
-            fit_gpu(name, streams, gpus)
+            fit_gpu(name, streams, gpus, kept)
+    show_transfers(kept)
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ AxisLimits limits_of(Op op) {
     case Op::DispatchLowLatency:
     case Op::CombineLowLatency:
       return {{0, 1, 1}, {0, 1, 1}};
-    default:  // bytes are the second axis
-      return {{0, 0, 0}, {0, 1, 0}};
+    default:  // bytes are the second axis; more ranks may use links better, as NVLink SHARP does
+      return {{0, 0, 0}, {1, 1, 0}};
   }
 }
 

@@ -2,22 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <optional>
 
 namespace pentafold {
 namespace {
 
 constexpr double kBf16 = 2;  // bytes
-// What another device's utilisation may be off by, in ln, 80 % of the time: measured between the
-// devices that have tables (docs/operators.md).
-constexpr double kTransferError = 0.35;
-constexpr double kForeignKernelsError = 0.2;
-// No table: a roofline at 60 % of the peak and 70 % of the bandwidth behind a 5 us start.
-constexpr double kAnalyticError = 0.6;
-constexpr double kAnalyticFloorS = 5e-6;
-constexpr double kAnalyticCompute = 0.6;
-constexpr double kAnalyticMemory = 0.7;
 // Between nodes: two-node NCCL all-reduce on H100 moves 83 % of a NIC at 32 MiB (NVIDIA/nccl-tests
 // issue 232), its engineers name 92-96 % as the most (issue 290).
 constexpr double kOuterLink = 0.85;
@@ -82,77 +71,6 @@ double peak_flops(const GpuSpec& gpu, KernelFormat format) {
   }
 }
 
-// The formats whose surfaces stand in for one without, nearest first.
-std::array<KernelFormat, 3> nearest_formats(KernelFormat format) {
-  using enum KernelFormat;
-  switch (format) {
-    case Fp8:
-    case Int8:
-      return {Fp8, Fp8Block, Bf16};
-    case Fp8Block:
-    case Nvfp4:
-      return {Fp8Block, Fp8, Bf16};
-    case Int4:
-    case Mxfp4:
-      return {Mxfp4, Int4, Bf16};
-    default:
-      return {Bf16, Fp8, Fp8Block};
-  }
-}
-
-// Operators that may stand in for `op`, itself first.
-std::vector<Op> stand_ins(Op op) {
-  if (op < Op::Prefill) {
-    const Op base = op < Op::Experts ? Op::Gemm : Op::Experts;
-    const auto format = static_cast<KernelFormat>(index_of(op) - index_of(base));
-    std::vector<Op> out = {op};
-    for (const KernelFormat near : nearest_formats(format)) out.push_back(with_format(base, near));
-    return out;
-  }
-  if (op == Op::DecodeFp8) return {op, Op::Decode};
-  if (op == Op::MlaDecodeFp8) return {op, Op::MlaDecode};
-  return {op};
-}
-
-double ratio(double a, double b) {
-  return a > 0 && b > 0 ? std::abs(std::log2(a / b)) : 0;
-}
-
-// How unlike two devices are, in doublings of what an operator leans on.
-double distance(Op op, const GpuSpec& a, const GpuSpec& b) {
-  if (a.name == b.name) return -1;
-  if (uses_links(op)) {
-    if (a.links.empty() || b.links.empty()) return ratio(a.bf16_flops, b.bf16_flops);
-    return ratio(a.links.front().bytes_per_s, b.links.front().bytes_per_s) +
-           ratio(a.links.front().latency_s, b.links.front().latency_s);
-  }
-  return ratio(a.bf16_flops, b.bf16_flops) + ratio(a.memory_bytes_per_s, b.memory_bytes_per_s);
-}
-
-Surface analytic_surface() {
-  const auto flat = [](double x) { return Curve(0, 1, std::array<double, 1>{std::log2(x)}); };
-  Surface out;
-  out.floor = flat(kAnalyticFloorS);
-  out.compute[0] = flat(kAnalyticCompute);
-  out.memory[0] = flat(kAnalyticMemory);
-  out.log_error = kAnalyticError;
-  return out;
-}
-
-struct Choice {
-  const Surface* surface = nullptr;
-  bool foreign_kernels = false;
-};
-
-Choice choose_surface(const OperatorTables& tables, Op op, KernelSource kernels) {
-  if (const Surface* own = tables.find(op, kernels)) return {own, false};
-  return {tables.find(op, KernelSource::Any), tables.has_sources(op)};
-}
-
-double hypotenuse(double a, double b) {
-  return std::sqrt(a * a + b * b);
-}
-
 // Different boxes that `picks` balls fall into, on average.
 double different(double boxes, double picks) {
   return boxes <= 1 ? 1 : boxes * (1 - std::exp2(picks * std::log2(1 - 1 / boxes)));
@@ -188,22 +106,6 @@ KernelFormat kernel_format(NumberFormat format, bool block_scaled) {
   return KernelFormat::Bf16;
 }
 
-const char* to_string(Provenance provenance) {
-  switch (provenance) {
-    case Provenance::Measured:
-      return "measured";
-    case Provenance::Interpolated:
-      return "interpolated";
-    case Provenance::Extrapolated:
-      return "extrapolated";
-    case Provenance::Transferred:
-      return "transferred";
-    case Provenance::Analytic:
-      return "analytic";
-  }
-  return "?";
-}
-
 Operators::Operators(const GpuSpec& gpu, const std::vector<LinkLevel>& links, KernelSource kernels)
     : Operators(gpu, links, kernels, catalog_operator_tables()) {}
 
@@ -213,54 +115,22 @@ Operators::Operators(const GpuSpec& gpu, const std::vector<LinkLevel>& links, Ke
   for (std::size_t i = 0; i < kKernelFormats; ++i) {
     log_peak_[i] = std::log2(peak_flops(gpu, static_cast<KernelFormat>(i)));
   }
-  for (std::size_t i = 0; i < kOps; ++i) choose(static_cast<Op>(i), kernels, gpu, tables);
-}
-
-void Operators::choose(Op op, KernelSource kernels, const GpuSpec& gpu,
-                       std::span<const OperatorTables> tables) {
-  Entry& entry = entries_[index_of(op)];
-  entry.surface = analytic_surface();
   GpuSpec here = gpu;
-  if (!links_.empty()) here.links = links_;
-  for (const Op candidate : stand_ins(op)) {
-    const OperatorTables* best = nullptr;
-    double least = std::numeric_limits<double>::infinity();
-    for (const OperatorTables& table : tables) {
-      if (table.find(candidate, KernelSource::Any) == nullptr) continue;
-      const auto there = find_gpu(table.gpu);
-      const double far = there ? distance(op, here, *there) : 100;
-      if (far < least) {
-        least = far;
-        best = &table;
-      }
-    }
-    if (best == nullptr) continue;
-    const Choice choice = choose_surface(*best, candidate, kernels);
-    entry.surface = *choice.surface;
-    entry.gpu = best->gpu;
-    if (uses_links(op) && !links_.empty()) {
-      entry.floor_scale = links_.front().latency_s / best->link_latency_s;
-    }
-    const bool foreign = choice.foreign_kernels || candidate != op;
-    const bool here_measured = best->gpu == gpu.name;
-    entry.provenance = !here_measured ? Provenance::Transferred
-                       : foreign      ? Provenance::Interpolated
-                                      : Provenance::Measured;
-    double& error = entry.surface.log_error;
-    if (!here_measured) error = hypotenuse(error, kTransferError);
-    if (foreign) error = hypotenuse(error, kForeignKernelsError);
-    return;
+  here.links = links;
+  const std::vector<MeasuredDevice> devices = measured_devices(tables);
+  for (std::size_t i = 0; i < kOps; ++i) {
+    entries_[i] = choose_operator(static_cast<Op>(i), kernels, here, devices);
   }
 }
 
 OpTime Operators::evaluate(Op op, const Surface::Load& load) const {
-  const Entry& entry = entries_[index_of(op)];
+  const OperatorChoice& entry = entries_[index_of(op)];
   const Surface::Time time = entry.surface.time(load);
   OpTime out{time.seconds, entry.provenance, entry.surface.log_error, time.binding};
   const bool measured = out.provenance <= Provenance::Interpolated;
   if (measured && !entry.surface.covers(load.axes)) {
     out.provenance = Provenance::Extrapolated;
-    out.log_error = hypotenuse(out.log_error, kForeignKernelsError);
+    out.log_error = combined_error(out.log_error, kForeignError);
   }
   return out;
 }

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "predict/operator_choice.h"
 #include "predict/operator_tables.h"
 #include "spec/cluster.h"
 #include "spec/number_format.h"
@@ -29,15 +30,6 @@ namespace pentafold {
 // "vllm", "sglang", "tensorrt-llm" or "trtllm"; Any for every other name.
 KernelSource kernel_source_of(std::string_view engine);
 KernelFormat kernel_format(NumberFormat format, bool block_scaled);
-
-enum class Provenance : std::uint8_t {
-  Measured,      // this device, these kernels, within the measured range
-  Interpolated,  // this device, but other kernels or the nearest format
-  Extrapolated,  // this device, outside the measured range, where utilisation is held
-  Transferred,   // another device's utilisation on this device's peaks
-  Analytic,      // a roofline with assumed utilisation
-};
-const char* to_string(Provenance provenance);
 
 struct OpTime {
   double seconds = 0;
@@ -139,15 +131,6 @@ class Operators {
   OpTime combine_low_latency(const CommGroup& group, const ExpertExchange& exchange) const;
 
  private:
-  struct Entry {
-    Surface surface;
-    Provenance provenance = Provenance::Analytic;
-    double floor_scale = 1;  // this device's link latency over the measured one's
-    std::string gpu;
-  };
-
-  void choose(Op op, KernelSource kernels, const GpuSpec& gpu,
-              std::span<const OperatorTables> tables);
   OpTime evaluate(Op op, const Surface::Load& load) const;
   OpTime prefill(Op op, const PrefillAttention& shape) const;
   OpTime decode(Op op, const DecodeAttention& shape) const;
@@ -155,7 +138,7 @@ class Operators {
   OpTime inside(Op op, double ranks, double bytes) const;
   OpTime exchange(Op op, const CommGroup& group, const ExpertExchange& exchange) const;
 
-  std::array<Entry, kOps> entries_;
+  std::array<OperatorChoice, kOps> entries_;
   std::array<double, kKernelFormats> log_peak_{};  // log2 of flops per second
   double log_bandwidth_ = 0;                       // log2 of bytes per second
   std::vector<LinkLevel> links_;
