@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fits specs/operators/<gpu>.yaml to published kernel tables; needs numpy.
+"""Fits specs/operators/<gpu>.txt to published kernel tables; needs numpy.
 
 usage: fit_operators.py TABLES [GPU ...]   (TABLES: a folder with copies of the tables, as named in
 docs/operators.md)
@@ -31,9 +31,9 @@ def form_of(op):
         return Form([Axis(0, 3, 2, 6, 0, 0.5), Axis(1, 20, 3, 8, -0.2, 0.5), head],
                     [Axis(1, 20, 1, 1)], stream=False)
     if "decode" in op:
-        width = Axis(2, 8, 2, 6) if "mla" not in op else Axis(2, 10, 1, 1)
-        side = [Axis(0, 0, 2, 6), Axis(1, 4, 2, 7), width]
-        return Form(side, side, stream=False)
+        width = [Axis(2, 8, 2, 6)] if "mla" not in op else []
+        side = [Axis(0, 0, 2, 6), Axis(1, 4, 2, 7)]
+        return Form(side, side + width, stream=False)
     if op == "elementwise":
         return Form([], [Axis(1, 14, 2, 8)], stream=False)
     if op == "send":
@@ -81,25 +81,21 @@ def curve_text(axis, values):
         low = rounded[-1] + np.ceil(axis.low * axis.step * 1000 - 1e-6) / 1000
         high = rounded[-1] + np.floor(axis.high * axis.step * 1000 + 1e-6) / 1000
         rounded.append(round(float(np.clip(round(float(value), 3), low, high)), 3))
-    listed = ", ".join(number(v) for v in rounded)
-    return f"{{axis: {axis.index}, from: {axis.first}, step: {axis.step}, log2: [{listed}]}}"
+    return f"{axis.first} {axis.step} " + " ".join(number(v) for v in rounded)
 
 
 def surface_text(op, backend, form, free, points, residuals):
     floor, p, stream, sides = form.unpack(free)
     low, high = points.axes.min(0), points.axes.max(0)
-    lines = [f"  - op: {op}", f"    kernels: {backend}",
-             f"    points: {len(points)}",
-             f"    log_error: {number(np.quantile(np.abs(residuals), 0.8))}",
-             f"    p: {number(p)}", f"    stream: {number(stream)}",
-             f"    from: [{', '.join(number(x) for x in low)}]",
-             f"    to: [{', '.join(number(x) for x in high)}]",
-             f"    floor: {curve_text(form.floor, floor)}"]
+    lines = [f"surface {op} {backend}", f"  points {len(points)}",
+             f"  error {number(np.quantile(np.abs(residuals), 0.8))}",
+             f"  blend {number(p)}", f"  stream {number(stream)}",
+             f"  from {' '.join(number(x) for x in low)}",
+             f"  to {' '.join(number(x) for x in high)}",
+             f"  floor {curve_text(form.floor, floor)}"]
     for name, curves, values in (("compute", form.compute, sides[0]),
                                  ("memory", form.memory, sides[1])):
-        if curves:
-            lines.append(f"    {name}:")
-            lines += [f"      - {curve_text(a, v)}" for a, v in zip(curves, values)]
+        lines += [f"  {name} {a.index} {curve_text(a, v)}" for a, v in zip(curves, values)]
     return "\n".join(lines)
 
 
@@ -134,8 +130,8 @@ def fit_gpu(name, streams, gpus, kept):
         for backend, points in sorted(merged.items()):
             like = kept.get(("h100-sxm", op, backend), kept.get(("h100-sxm", op, "any")))
             prior = like[1] if like and len(points) < SMALL and is_wide(op) else None
-            residuals = held_out(form, points, prior=prior)
-            free = fit(form, points.thin(4000), prior=prior)
+            free = fit(form, points.thin(3000), prior=prior)
+            residuals = held_out(form, points, free, prior)
             kept[name, op, backend] = form, free, points.thin(4000)
             texts.append(surface_text(op, backend, form, free, points, residuals))
             fitted = errors(form, free, points)
@@ -146,8 +142,8 @@ def fit_gpu(name, streams, gpus, kept):
                   f"{100 * np.median(residuals):+.1f} |", flush=True)
     head = SOURCES.format(name=name, date=datetime.date.today().isoformat())
     latency = gpus[name]["links"][0][1]
-    body = f"gpu: {name}\nlink_latency: {number(latency * 1e6)}us\nsurfaces:\n"
-    out = ROOT / "specs/operators" / f"{name}.yaml"
+    body = f"gpu {name}\nlink_latency_us {number(latency * 1e6)}\n"
+    out = ROOT / "specs/operators" / f"{name}.txt"
     out.write_text(head + body + "\n".join(texts) + "\n")
 
 

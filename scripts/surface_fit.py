@@ -182,14 +182,14 @@ def errors(form, free, points):
     return form.log_time(free, points) - np.log(points.seconds)
 
 
-def held_out(form, points, folds=4, most=3000, prior=None):
-    """Residuals of every fold under a fit to the others; whole groups (shapes) are left out."""
+def held_out(form, points, free, prior=None, folds=3, most=2000):
+    """Residuals of every fold under a fit to the others, begun at `free`, a fit to all; whole groups
+    (shapes) are left out."""
     names, which = np.unique(points.group, return_inverse=True, axis=0)
     order = np.random.default_rng(7).permutation(len(names))
     fold = order[which.ravel()] % folds
-    start = fit(form, points.thin(most), 40) if prior is None else prior
     out = np.empty(len(points))
     for i in range(folds):
-        free = fit(form, points.take(fold != i).thin(most), 25, start, prior=prior)
-        out[fold == i] = errors(form, free, points.take(fold == i))
+        other = fit(form, points.take(fold != i).thin(most), 20, free, prior=prior)
+        out[fold == i] = errors(form, other, points.take(fold == i))
     return out

@@ -6,6 +6,11 @@
 #include "base/check.h"
 
 namespace pentafold {
+namespace {
+
+constexpr double kEdge = 0.01;  // ranges are written rounded
+
+}  // namespace
 
 Curve::Curve(double first, double step, std::span<const double> values)
     : first_(first), inverse_step_(1 / step), last_(static_cast<double>(values.size()) - 1) {
@@ -53,7 +58,7 @@ Surface::Time Surface::time(const Load& load) const {
 
 bool Surface::covers(const std::array<double, kAxes>& axes) const {
   for (std::size_t i = 0; i < kAxes; ++i) {
-    if (!(axes[i] >= from[i] - 1e-6 && axes[i] <= to[i] + 1e-6)) return false;
+    if (!(axes[i] >= from[i] - kEdge && axes[i] <= to[i] + kEdge)) return false;
   }
   return true;
 }

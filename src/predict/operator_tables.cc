@@ -1,7 +1,6 @@
 #include "predict/operator_tables.h"
 
 #include <fmt/format.h>
-#include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <array>
@@ -11,7 +10,6 @@
 #include "base/quote.h"
 #include "spec/embedded.h"
 #include "spec/quantity.h"
-#include "spec/yaml_reader.h"
 
 namespace pentafold {
 namespace {
@@ -56,8 +54,8 @@ AxisLimits limits_of(Op op) {
     case Op::Decode:
     case Op::DecodeFp8:
     case Op::MlaDecode:
-    case Op::MlaDecodeFp8:
-      return {{1, 1, 1}, {1, 1, 1}};
+    case Op::MlaDecodeFp8:  // a wider cache row is no more to compute
+      return {{1, 1, 0}, {1, 1, 1}};
     case Op::Dispatch:
     case Op::Combine:
     case Op::DispatchLowLatency:
@@ -68,110 +66,194 @@ AxisLimits limits_of(Op op) {
   }
 }
 
-struct AxisCurve {
-  std::size_t axis = 0;
-  Curve curve;
+// A word of a line, or none at its end.
+std::string_view next_word(std::string_view& rest) {
+  const std::size_t begin = std::min(rest.find_first_not_of(' '), rest.size());
+  rest.remove_prefix(begin);
+  const std::size_t end = std::min(rest.find(' '), rest.size());
+  const std::string_view word = rest.substr(0, end);
+  rest.remove_prefix(end);
+  return word;
+}
+
+// Reads one file line by line; every refusal names its line.
+class Reader {
+ public:
+  Reader(std::string_view text, const std::string& file) : rest_(text), file_(file) {}
+
+  Result<OperatorTables> read();
+
+ private:
+  bool next_line();  // of content: line_, key_
+  Error refuse(std::string message) const {
+    return make_error(ErrorCode::InvalidSpec, std::move(message), file_, number_);
+  }
+  Result<std::vector<double>> numbers(std::size_t least, std::size_t most);
+  Result<double> one_number(double least, double greatest);
+  Status begin_surface(OperatorTables& tables);
+  Status read_part(FittedSurface& entry);
+  Status read_floor(FittedSurface& entry);
+  Status read_side(FittedSurface& entry, bool compute);
+  Status finish(const FittedSurface& entry) const;
+
+  std::string_view rest_;
+  std::string_view line_;  // what follows the key
+  std::string_view key_;
+  std::string file_;
+  int number_ = 0;
+  std::array<bool, 2 * kAxes> seen_{};  // curves of the surface at hand
 };
 
-Result<std::vector<double>> read_numbers(const YamlMap& map, std::string_view key,
-                                         std::size_t most) {
-  PF_ASSIGN(const std::vector<YAML::Node> nodes, map.sequence(key));
+bool Reader::next_line() {
+  while (!rest_.empty()) {
+    const std::size_t end = std::min(rest_.find('\n'), rest_.size());
+    line_ = rest_.substr(0, end);
+    rest_.remove_prefix(std::min(end + 1, rest_.size()));
+    ++number_;
+    key_ = next_word(line_);
+    if (!key_.empty() && !key_.starts_with('#')) return true;
+  }
+  return false;
+}
+
+Result<std::vector<double>> Reader::numbers(std::size_t least, std::size_t most) {
   std::vector<double> out;
-  for (const YAML::Node& node : nodes) {
-    const auto value = node.IsScalar() ? to_number(node.Scalar()) : std::nullopt;
-    if (!value || std::abs(*value) > 100) {
-      return map.error_at(key, fmt::format("{} must hold numbers within [-100, 100]", key));
+  for (std::string_view word = next_word(line_); !word.empty(); word = next_word(line_)) {
+    const auto value = to_number(word);
+    if (!value || std::abs(*value) > 1e6) {
+      return refuse(fmt::format("{} holds {}, which is no number within [-1e6, 1e6]", key_,
+                                quote_text(word)));
     }
+    if (out.size() == most) return refuse(fmt::format("{} holds more than {} numbers", key_, most));
     out.push_back(*value);
   }
-  if (out.empty() || out.size() > most) {
-    return map.error_at(
-        key, fmt::format("{} must hold 1 to {} numbers; it holds {}", key, most, out.size()));
+  if (out.size() < least) {
+    return refuse(fmt::format("{} needs {} numbers; it holds {}", key_, least, out.size()));
   }
   return out;
 }
 
-Result<AxisCurve> read_curve(const YamlMap& map) {
-  PF_TRY(map.refuse_unknown(std::array<std::string_view, 4>{"axis", "from", "step", "log2"}));
-  PF_ASSIGN(const std::int64_t axis, map.integer("axis", std::nullopt, 0, kAxes - 1));
-  PF_ASSIGN(const double from, map.number("from", std::nullopt, -100, 100));
-  PF_ASSIGN(const double step, map.number("step", std::nullopt, 0.01, 100));
-  PF_ASSIGN(const std::vector<double> values, read_numbers(map, "log2", Curve::kMostKnots));
-  return AxisCurve{static_cast<std::size_t>(axis), Curve(from, step, values)};
+Result<double> Reader::one_number(double least, double greatest) {
+  PF_ASSIGN(const std::vector<double> values, numbers(1, 1));
+  if (values[0] < least || values[0] > greatest) {
+    return refuse(fmt::format("{} must be within [{}, {}]", key_, least, greatest));
+  }
+  return values[0];
 }
 
-// One side of the roofline: curves of different axes, within `limits`, that sum to 0 at most.
-Result<std::array<Curve, kAxes>> read_side(const YamlMap& map, std::string_view key,
-                                           const std::array<double, kAxes>& limits) {
-  std::array<Curve, kAxes> out;
-  if (!map.has(key)) return out;
-  PF_ASSIGN(const std::vector<YAML::Node> nodes, map.sequence(key));
-  double greatest = 0;
-  std::array<bool, kAxes> seen{};
-  for (const YAML::Node& node : nodes) {
-    PF_ASSIGN(const YamlMap entry, YamlMap::of(node, map.file()));
-    PF_ASSIGN(const AxisCurve read, read_curve(entry));
-    if (std::exchange(seen[read.axis], true)) {
-      return entry.error_at("axis", fmt::format("{} has two curves of axis {}", key, read.axis));
-    }
-    if (read.curve.greatest_slope() > limits[read.axis] + kSlack) {
-      return entry.error_at(
-          "log2", fmt::format("a slope of {:.3f} is above {}: time would fall along axis {}",
-                              read.curve.greatest_slope(), limits[read.axis], read.axis));
-    }
-    greatest += read.curve.greatest();
-    out[read.axis] = read.curve;
+Status Reader::begin_surface(OperatorTables& tables) {
+  const std::string_view name = next_word(line_);
+  const std::string_view source = next_word(line_);
+  const auto kernels = std::ranges::find(kSourceNames, source);
+  if (kernels == kSourceNames.end()) {
+    return refuse(fmt::format("unknown kernels {}; known are any, vllm, sglang and tensorrt-llm",
+                              quote_text(source)));
   }
-  if (greatest > kSlack) {
-    return map.error_at(key, fmt::format("{} reaches an efficiency above 1", key));
-  }
-  return out;
-}
-
-Result<std::array<double, kAxes>> read_ends(const YamlMap& map, std::string_view key) {
-  PF_ASSIGN(const std::vector<double> ends, read_numbers(map, key, kAxes));
-  if (ends.size() != kAxes) {
-    return map.error_at(key, fmt::format("{} must hold {} numbers", key, kAxes));
-  }
-  return std::array<double, kAxes>{ends[0], ends[1], ends[2]};
-}
-
-Result<Op> read_op(const YamlMap& map) {
-  PF_ASSIGN(const std::string name, map.text("op", std::nullopt));
+  FittedSurface entry;
   for (std::size_t i = 0; i < kOps; ++i) {
-    if (op_name(static_cast<Op>(i)) == name) return static_cast<Op>(i);
+    if (op_name(static_cast<Op>(i)) == name) entry.op = static_cast<Op>(i);
   }
-  return map.error_at("op", fmt::format("unknown operator {}", quote_text(name)));
+  if (entry.op == Op::Count) return refuse(fmt::format("unknown operator {}", quote_text(name)));
+  entry.kernels = static_cast<KernelSource>(kernels - kSourceNames.begin());
+  entry.surface.p = 0;  // not read yet
+  if (tables.find(entry.op, entry.kernels) != nullptr) {
+    return refuse(fmt::format("{} of {} comes twice", name, source));
+  }
+  tables.surfaces.push_back(entry);
+  seen_.fill(false);
+  return ok_status();
 }
 
-Result<FittedSurface> read_surface(const YamlMap& map) {
-  PF_TRY(map.refuse_unknown(std::array<std::string_view, 11>{"op", "kernels", "points", "log_error",
-                                                             "p", "stream", "from", "to", "floor",
-                                                             "compute", "memory"}));
-  FittedSurface out;
-  PF_ASSIGN(out.op, read_op(map));
-  PF_ASSIGN(const std::size_t kernels, map.choice("kernels", kSourceNames, std::nullopt));
-  out.kernels = static_cast<KernelSource>(kernels);
-  Surface& surface = out.surface;
-  PF_ASSIGN(surface.log_error, map.number("log_error", std::nullopt, 0, 10));
-  PF_ASSIGN(surface.p, map.number("p", std::nullopt, 1, 64));
-  PF_ASSIGN(surface.stream, map.number("stream", std::nullopt, 0, 1000));
-  PF_ASSIGN(surface.from, read_ends(map, "from"));
-  PF_ASSIGN(surface.to, read_ends(map, "to"));
-  PF_ASSIGN(const YamlMap floor, map.map("floor"));
-  PF_ASSIGN(const AxisCurve read, read_curve(floor));
-  if (read.axis != 0 || read.curve.least_slope() < -kSlack) {
-    return map.error_at("floor", "the floor must be over axis 0 and never fall");
+Status Reader::read_floor(FittedSurface& entry) {
+  PF_ASSIGN(const std::vector<double> values, numbers(3, 2 + Curve::kMostKnots));
+  if (values[1] <= 0) return refuse("the step between knots must be above 0");
+  entry.surface.floor = Curve(values[0], values[1], std::span(values).subspan(2));
+  if (entry.surface.floor.least_slope() < -kSlack) return refuse("the floor must never fall");
+  return ok_status();
+}
+
+// One curve: its axis, first knot, step, and values within the operator's limits.
+Status Reader::read_side(FittedSurface& entry, bool compute) {
+  PF_ASSIGN(const std::vector<double> values, numbers(4, 3 + Curve::kMostKnots));
+  const double place = values[0];
+  if (place != 0 && place != 1 && place != 2) return refuse("axes are 0, 1 and 2");
+  if (values[2] <= 0) return refuse("the step between knots must be above 0");
+  const auto axis = static_cast<std::size_t>(place);
+  if (std::exchange(seen_[axis + (compute ? 0 : kAxes)], true)) {
+    return refuse(fmt::format("{} has two curves of axis {}", key_, axis));
   }
-  surface.floor = read.curve;
-  const AxisLimits limits = limits_of(out.op);
-  PF_ASSIGN(surface.compute, read_side(map, "compute", limits.compute));
-  PF_ASSIGN(surface.memory, read_side(map, "memory", limits.memory));
+  const Curve curve(values[1], values[2], std::span(values).subspan(3));
+  const AxisLimits limits = limits_of(entry.op);
+  const double limit = compute ? limits.compute[axis] : limits.memory[axis];
+  if (curve.greatest_slope() > limit + kSlack) {
+    return refuse(fmt::format("a slope of {:.3f} is above {}: time would fall along axis {}",
+                              curve.greatest_slope(), limit, axis));
+  }
   // Fewer rows at the same number of pairs see a longer context each: they must not take longer.
-  const bool prefill = out.op == Op::Prefill || out.op == Op::MlaPrefill;
-  if (prefill && surface.compute[0].least_slope() < -kSlack) {
-    return map.error_at("compute", "efficiency must not fall with the context (axis 0)");
+  const bool prefill = entry.op == Op::Prefill || entry.op == Op::MlaPrefill;
+  if (prefill && compute && axis == 0 && curve.least_slope() < -kSlack) {
+    return refuse("efficiency must not fall with the context (axis 0)");
   }
+  (compute ? entry.surface.compute : entry.surface.memory)[axis] = curve;
+  return ok_status();
+}
+
+Status Reader::read_part(FittedSurface& entry) {
+  Surface& surface = entry.surface;
+  if (key_ == "points") {
+    PF_TRY(one_number(1, 1e6));
+  } else if (key_ == "error") {
+    PF_ASSIGN(surface.log_error, one_number(0, 10));
+  } else if (key_ == "blend") {
+    PF_ASSIGN(surface.p, one_number(1, 64));
+  } else if (key_ == "stream") {
+    PF_ASSIGN(surface.stream, one_number(0, 1000));
+  } else if (key_ == "from" || key_ == "to") {
+    PF_ASSIGN(const std::vector<double> ends, numbers(kAxes, kAxes));
+    std::ranges::copy(ends, (key_ == "from" ? surface.from : surface.to).begin());
+  } else if (key_ == "floor") {
+    return read_floor(entry);
+  } else if (key_ == "compute" || key_ == "memory") {
+    return read_side(entry, key_ == "compute");
+  } else {
+    return refuse(fmt::format("unknown key {}", quote_text(key_)));
+  }
+  return ok_status();
+}
+
+// What holds for a surface as a whole.
+Status Reader::finish(const FittedSurface& entry) const {
+  const std::string name = op_name(entry.op);
+  if (entry.surface.p == 0) return refuse(fmt::format("{} has no blend", name));
+  for (const auto* side : {&entry.surface.compute, &entry.surface.memory}) {
+    double greatest = 0;
+    for (const Curve& curve : *side) greatest += curve.greatest();
+    if (greatest > kSlack) return refuse(fmt::format("{} reaches an efficiency above 1", name));
+  }
+  return ok_status();
+}
+
+Result<OperatorTables> Reader::read() {
+  OperatorTables out;
+  while (next_line()) {
+    if (key_ == "gpu") {
+      out.gpu = std::string(next_word(line_));
+    } else if (key_ == "link_latency_us") {
+      PF_ASSIGN(const double us, one_number(1e-3, 1e6));
+      out.link_latency_s = us * 1e-6;
+    } else if (key_ == "surface") {
+      if (!out.surfaces.empty()) PF_TRY(finish(out.surfaces.back()));
+      PF_TRY(begin_surface(out));
+    } else if (out.surfaces.empty()) {
+      return refuse(fmt::format("{} comes before the first surface", quote_text(key_)));
+    } else {
+      PF_TRY(read_part(out.surfaces.back()));
+    }
+  }
+  if (out.gpu.empty() || out.link_latency_s == 0 || out.surfaces.empty()) {
+    return refuse("the file must name its gpu, its link_latency_us and at least one surface");
+  }
+  PF_TRY(finish(out.surfaces.back()));
   return out;
 }
 
@@ -197,24 +279,8 @@ bool OperatorTables::has_sources(Op op) const {
   });
 }
 
-Result<OperatorTables> parse_operator_tables(const std::string& yaml_text,
-                                             const std::string& file) {
-  PF_ASSIGN(const YAML::Node root, load_yaml(yaml_text, file));
-  PF_ASSIGN(const YamlMap map, YamlMap::of(root, file));
-  PF_TRY(map.refuse_unknown(std::array<std::string_view, 3>{"gpu", "link_latency", "surfaces"}));
-  OperatorTables out;
-  PF_ASSIGN(out.gpu, map.text("gpu", std::nullopt));
-  PF_ASSIGN(const std::string latency, map.text("link_latency", std::nullopt));
-  const auto seconds = parse_seconds(latency, "link_latency");
-  if (!seconds) return map.error_at("link_latency", seconds.error().message);
-  if (*seconds <= 0) return map.error_at("link_latency", "link_latency must be above 0");
-  out.link_latency_s = *seconds;
-  PF_ASSIGN(const std::vector<YAML::Node> entries, map.sequence("surfaces"));
-  for (const YAML::Node& entry : entries) {
-    PF_ASSIGN(const YamlMap surface, YamlMap::of(entry, file));
-    PF_ASSIGN(out.surfaces.emplace_back(), read_surface(surface));
-  }
-  return out;
+Result<OperatorTables> parse_operator_tables(std::string_view text, const std::string& file) {
+  return Reader(text, file).read();
 }
 
 std::span<const OperatorTables> catalog_operator_tables() {

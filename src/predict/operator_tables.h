@@ -1,9 +1,15 @@
-// operator_tables: the fitted surfaces of specs/operators/<gpu>.yaml.
+// operator_tables: the fitted surfaces of specs/operators/<gpu>.txt.
 //
-// A file names its GPU, the latency of the link its collectives ran on, and one surface for each
-// operator and kernel source. A surface that could let time fall with an argument, or lie below the
-// roofline, is refused: slopes are bounded by operator and axis (kAxisLimits in the .cc).
-// Source: scripts/fit_operators.py writes them. Cost: about a millisecond a file, once a process.
+// A line is a key and what it holds; "#" starts a comment:
+//   gpu NAME; link_latency_us X     the device, and the link its collectives ran on
+//   surface OPERATOR KERNELS        what follows belongs to it, until the next
+//   points N; error E; blend P; stream S; from X Y Z; to X Y Z
+//   floor FIRST STEP VALUES...      log2 seconds over axis 0, knots FIRST, FIRST + STEP ...
+//   compute|memory AXIS FIRST STEP VALUES...
+// Not YAML: reading thousands of numbers as YAML would take longer than planning. A surface that
+// could let time fall with an argument, or lie below the roofline, is refused: slopes are bounded
+// by operator and axis (limits_of in the .cc).
+// Source: scripts/fit_operators.py writes them. Cost: a few milliseconds a process.
 // Held by predict/operator_tables_test.cc.
 #pragma once
 
@@ -78,7 +84,7 @@ struct OperatorTables {
   bool has_sources(Op op) const;  // more than the pooled one
 };
 
-Result<OperatorTables> parse_operator_tables(const std::string& yaml_text, const std::string& file);
+Result<OperatorTables> parse_operator_tables(std::string_view text, const std::string& file);
 
 // The catalog's, sorted by name.
 std::span<const OperatorTables> catalog_operator_tables();
