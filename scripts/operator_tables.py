@@ -304,3 +304,61 @@ def exchanges(root, gpu, system):
                 yield f"{op}{mode}", "any", exchange_points(
                     gpu, nodes, tokens, width, topk, 1 + 4 / 128 if op == "dispatch" else 2,
                     bool(mode), t)
+
+
+def blackwell_workstation(root, gpu):
+    """LLMServingSim's profile of Qwen3-30B-A3B under vLLM 0.19: 2048 wide, 32 heads of 128, 4 of
+    them cached, experts of 768."""
+    folder = (root / "llmservingsim/profiler/perf/RTXPRO6000/Qwen/Qwen3-30B-A3B-Instruct-2507/bf16")
+    shapes = []
+    for tp in (1, 2):
+        for r in rows_of(folder / f"tp{tp}" / "dense.csv"):
+            shape = {"qkv_proj": (5120 / tp, 2048), "o_proj": (2048, 4096 / tp)}.get(r["layer"])
+            if shape:
+                shapes.append([float(r["tokens"]), *shape, float(r["time_us"]) * 1e-6])
+    yield "gemm-bf16", "any", gemm_points(gpu, "bf16", *np.array(shapes).T)
+    tokens, touched, t = columns(rows_of(folder / "tp1/moe.csv"), "tokens activated_experts time_us")
+    params = 3 * 2048 * 768 + 0 * t
+    rows = tokens * 8 / touched
+    keep = rows >= 1
+    yield "experts-bf16", "any", points(
+        (rows, touched, params), 2 * tokens * 8 * params / gpu["bf16"],
+        touched * params * 2 / gpu["bandwidth"], tokens * 8 * 2048 * 2 / gpu["bandwidth"],
+        t * 1e-6, tokens).take(keep)
+    prefill, decode = [], []
+    for tp in (1, 2):
+        chunk, before, batch, context, t = columns(
+            rows_of(folder / f"tp{tp}" / "attention.csv"),
+            "prefill_chunk kv_prefill n_decode kv_decode time_us")
+        only = (batch == 0) & (chunk > 0)
+        prefill.append(np.stack([chunk, before, tp + 0 * t, t * 1e-6], 1)[only])
+        only = (chunk == 0) & (batch > 0) & (context > 0)
+        decode.append(np.stack([batch, context, tp + 0 * t, t * 1e-6], 1)[only])
+    rows, before, tp, t = np.concatenate(prefill).T
+    yield "prefill", "any", prefill_points(
+        gpu, "bf16", rows, rows * (before + (rows + 1) / 2), 32 / tp, 128 + 0 * t,
+        4 * 128 * 36 / tp + before / rows * 2 * 2 * 4 / tp * 128, t, rows, before)
+    batch, context, tp, t = np.concatenate(decode).T
+    yield "decode", "any", decode_points(gpu, batch, context, 2 * 2 * 4 / tp * 128,
+                                         4 * 32 / tp * 128, t, batch)
+
+
+def infersim(root, gpu, folder):
+    """DeepGEMM in fp8 with 128 x 128 blocks, on H20 and H800."""
+    base = root / "infersim/bench_data"
+    m, k, n, t = columns(rows_of(base / "gemm" / folder / "data.csv"), "m k n latency_us")
+    yield "gemm-fp8-block", "any", gemm_points(gpu, "fp8-block", m, n, k, t * 1e-6)
+    parts = []
+    for phase, count in (("decode", "batch_size_per_gpu"), ("prefill", "seq_len_per_gpu")):
+        parts.append(columns(
+            rows_of(base / "grouped_gemm" / phase / folder / "data.csv"),
+            f"{count} hidden_size intermediate_size topk num_gpus num_local_experts "
+            "up_proj_us down_proj_us"))
+    tokens, h, i, topk, ranks, local, up, down = np.concatenate(parts, 1)
+    rows = tokens * topk  # of this rank: every rank sends as many as it gets
+    touched = np.minimum(local, rows)
+    params = 3 * h * i
+    yield "experts-fp8-block", "any", points(
+        (rows / touched, touched, params), 2 * rows * params / gpu["fp8"],
+        touched * params * WEIGHT_BYTES["fp8-block"] / gpu["bandwidth"],
+        rows * h * 2 / gpu["bandwidth"], (up + down) * 1e-6, h, i, local, ranks)

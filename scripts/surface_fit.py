@@ -119,8 +119,11 @@ def interpolate(axis, values, axes):
     return values[i] + (values[i + 1] - values[i]) * (x - i)
 
 
-def fit(form, points, rounds=60, start=None, tries=4):
-    """The best of several starts: the loss has shallow side valleys."""
+def fit(form, points, rounds=60, start=None, tries=4, prior=None):
+    """The best of several starts: the loss has shallow side valleys. `prior`: free numbers of a like
+    device, kept where a small table says nothing."""
+    if prior is not None:
+        return descend(form, points, rounds, prior if start is None else start, prior)[0]
     if start is not None:
         return descend(form, points, rounds, start)[0]
     random = np.random.default_rng(3)
@@ -134,15 +137,17 @@ def fit(form, points, rounds=60, start=None, tries=4):
     return descend(form, points, rounds, best)[0]
 
 
-def descend(form, points, rounds, free):
+def descend(form, points, rounds, free, prior=None):
     free = free.copy()
     target = np.log(points.seconds)
     damping = 1e-2
-    ridge = 1e-3 * len(points) / len(free)
+    ridge = 1e-3 * len(points) / len(free) if prior is None else 1.0
+    centre = np.zeros(len(free)) if prior is None else np.clip(prior, -6, 6)
+    centre[0] = free[0]
 
     def loss(u):
         r = form.log_time(u, points) - target
-        return r, np.abs(r).sum() + 0.5 * ridge * ((u[1:] / 6) ** 2).sum()
+        return r, np.abs(r).sum() + 0.5 * ridge * (((u - centre)[1:] / 6) ** 2).sum()
 
     residual, value = loss(free)
     stalls = 0
@@ -153,10 +158,10 @@ def descend(form, points, rounds, free):
             step[j] += 1e-4
             jacobian[:, j] = (form.log_time(step, points) - target - residual) / 1e-4
         weight = 1 / np.maximum(np.abs(residual), 0.05)
-        prior = np.full(len(free), ridge / 36)
-        prior[0] = 0
-        hessian = jacobian.T @ (jacobian * weight[:, None]) + np.diag(prior)
-        gradient = jacobian.T @ (residual * weight) + prior * free
+        hold = np.full(len(free), ridge / 36)
+        hold[0] = 0
+        hessian = jacobian.T @ (jacobian * weight[:, None]) + np.diag(hold)
+        gradient = jacobian.T @ (residual * weight) + hold * (free - centre)
         before = value
         for _ in range(10):
             lifted = hessian + damping * np.diag(np.diag(hessian) + 1e-3)
@@ -177,14 +182,14 @@ def errors(form, free, points):
     return form.log_time(free, points) - np.log(points.seconds)
 
 
-def held_out(form, points, folds=4, most=3000):
-    """Residuals of every fold under a fit to the others; whole groups (shapes) are left out."""
+def held_out(form, points, free, prior=None, folds=3, most=2000):
+    """Residuals of every fold under a fit to the others, begun at `free`, a fit to all; whole groups
+    (shapes) are left out."""
     names, which = np.unique(points.group, return_inverse=True, axis=0)
     order = np.random.default_rng(7).permutation(len(names))
     fold = order[which.ravel()] % folds
-    start = fit(form, points.thin(most), 40)
     out = np.empty(len(points))
     for i in range(folds):
-        free = fit(form, points.take(fold != i).thin(most), 25, start)
-        out[fold == i] = errors(form, free, points.take(fold == i))
+        other = fit(form, points.take(fold != i).thin(most), 20, free, prior=prior)
+        out[fold == i] = errors(form, other, points.take(fold == i))
     return out
