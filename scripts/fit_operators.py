@@ -4,7 +4,7 @@
 usage: fit_operators.py TABLES [GPU ...]   (TABLES: a folder with copies of the tables, as named in
 docs/operators.md)
 
-Prints held-out errors by operator: whole shapes are left out, a quarter at a time.
+Prints held-out errors by operator: whole shapes are left out, a third at a time.
 """
 import datetime
 import sys

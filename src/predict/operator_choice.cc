@@ -10,6 +10,9 @@ namespace {
 // What another device's utilisation may be off by, in ln, 80 % of the time: measured between the
 // devices that have tables (docs/operators.md).
 constexpr double kTransferError = 0.35;
+// Workstation parts (no link of this rate, GDDR) and accelerators are this many doublings apart.
+constexpr double kScaleUpLink = 100e9;
+constexpr double kOtherKind = 4;
 // No table: a roofline at 60 % of the peak and 70 % of the bandwidth behind a 5 us start.
 constexpr double kAnalyticError = 0.6;
 constexpr double kAnalyticFloorS = 5e-6;
@@ -60,7 +63,11 @@ double distance(Op op, const GpuSpec& a, const GpuSpec& b) {
     return ratio(a.links.front().bytes_per_s, b.links.front().bytes_per_s) +
            ratio(a.links.front().latency_s, b.links.front().latency_s);
   }
-  return ratio(a.bf16_flops, b.bf16_flops) + ratio(a.memory_bytes_per_s, b.memory_bytes_per_s);
+  const auto scales_up = [](const GpuSpec& gpu) {
+    return !gpu.links.empty() && gpu.links.front().bytes_per_s >= kScaleUpLink;
+  };
+  return ratio(a.bf16_flops, b.bf16_flops) + ratio(a.memory_bytes_per_s, b.memory_bytes_per_s) +
+         (scales_up(a) == scales_up(b) ? 0 : kOtherKind);
 }
 
 Surface analytic_surface() {
@@ -125,7 +132,8 @@ OperatorChoice choose_operator(Op op, KernelSource kernels, const GpuSpec& gpu,
     if (device == nullptr) continue;
     const Surface* own = device->tables->find(candidate, kernels);
     const Surface* any = device->tables->find(candidate, KernelSource::Any);
-    OperatorChoice out{own != nullptr ? *own : *any, Provenance::Measured, 1, device->tables->gpu};
+    OperatorChoice out{own != nullptr ? *own : *any, Provenance::Measured,
+                       device->tables->link_latency_s, device->tables->gpu};
     double& error = out.surface.log_error;
     if (candidate != op || (own == nullptr && device->tables->has_sources(candidate))) {
       out.provenance = Provenance::Interpolated;
@@ -134,9 +142,6 @@ OperatorChoice choose_operator(Op op, KernelSource kernels, const GpuSpec& gpu,
     if (out.gpu != gpu.name) {
       out.provenance = Provenance::Transferred;
       error = combined_error(error, kTransferError);
-    }
-    if (uses_links(op) && !gpu.links.empty()) {
-      out.floor_scale = gpu.links.front().latency_s / device->tables->link_latency_s;
     }
     return out;
   }

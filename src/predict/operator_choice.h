@@ -35,8 +35,8 @@ inline constexpr double kForeignError = 0.2;
 struct OperatorChoice {
   Surface surface;
   Provenance provenance = Provenance::Analytic;
-  double floor_scale = 1;  // this device's link latency over the measured one's
-  std::string gpu;         // whose measurements; empty: nobody's
+  double link_latency_s = 0;  // of the link measured on; 0: no collective, or nobody's
+  std::string gpu;            // whose measurements; empty: nobody's
 };
 
 // A table with the device it was measured on.

@@ -115,8 +115,11 @@ Operators::Operators(const GpuSpec& gpu, const std::vector<LinkLevel>& links, Ke
   for (std::size_t i = 0; i < kKernelFormats; ++i) {
     log_peak_[i] = std::log2(peak_flops(gpu, static_cast<KernelFormat>(i)));
   }
-  GpuSpec here = gpu;
-  here.links = links;
+  // Neighbours are chosen by the catalog's figures where it knows the device, so that changing a
+  // peak changes times and not whose tables they come from.
+  const auto known = find_gpu(gpu.name);
+  GpuSpec here = known && known->name == gpu.name ? *known : gpu;
+  if (here.links.empty()) here.links = links;
   const std::vector<MeasuredDevice> devices = measured_devices(tables);
   for (std::size_t i = 0; i < kOps; ++i) {
     entries_[i] = choose_operator(static_cast<Op>(i), kernels, here, devices);
@@ -207,6 +210,11 @@ OpTime Operators::elementwise(double bytes) const {
   return evaluate(Op::Elementwise, {{moved, moved, moved}, kNothing, moved - log_bandwidth_});
 }
 
+double Operators::floor_scale(Op op) const {
+  const double measured = entries_[index_of(op)].link_latency_s;
+  return measured > 0 ? links_.front().latency_s / measured : 1;
+}
+
 // One collective within the innermost domain.
 OpTime Operators::inside(Op op, double ranks, double bytes) const {
   const bool reduce = op == Op::AllReduce || op == Op::CustomAllReduce;
@@ -216,7 +224,7 @@ OpTime Operators::inside(Op op, double ranks, double bytes) const {
                        kNothing,
                        log2_or_nothing(wire) - std::log2(links_.front().bytes_per_s),
                        0,
-                       entries_[index_of(op)].floor_scale});
+                       floor_scale(op)});
 }
 
 OpTime Operators::collective(Op op, const CommGroup& group, double bytes) const {
@@ -269,11 +277,9 @@ OpTime Operators::send(std::size_t level, double bytes) const {
             kOuterError, Binding::Memory};
   }
   const double size = log2_or_nothing(bytes);
-  return evaluate(Op::Send, {{size, size, size},
-                             kNothing,
-                             size - std::log2(link.bytes_per_s),
-                             0,
-                             entries_[index_of(Op::Send)].floor_scale});
+  return evaluate(
+      Op::Send,
+      {{size, size, size}, kNothing, size - std::log2(link.bytes_per_s), 0, floor_scale(Op::Send)});
 }
 
 OpTime Operators::exchange(Op op, const CommGroup& group, const ExpertExchange& exchange) const {
@@ -294,7 +300,7 @@ OpTime Operators::exchange(Op op, const CommGroup& group, const ExpertExchange& 
                    log2_or_nothing(across * moved / outer.bytes_per_s),
                    log2_or_nothing(within * moved / links_.front().bytes_per_s),
                    0,
-                   entries_[index_of(op)].floor_scale});
+                   floor_scale(op)});
 }
 
 OpTime Operators::dispatch(const CommGroup& group, const ExpertExchange& rows) const {

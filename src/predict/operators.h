@@ -132,6 +132,8 @@ class Operators {
 
  private:
   OpTime evaluate(Op op, const Surface::Load& load) const;
+  // This device's innermost link latency over that of the device measured.
+  double floor_scale(Op op) const;
   OpTime prefill(Op op, const PrefillAttention& shape) const;
   OpTime decode(Op op, const DecodeAttention& shape) const;
   OpTime collective(Op op, const CommGroup& group, double bytes) const;
