@@ -92,6 +92,8 @@ Json to_json(const Validation& validation, const ValidationSummary& summary) {
     out[to_string(static_cast<MetricFamily>(f))] = to_json(summary.by_family[f]);
   }
   out["pair_order"] = {{"right", summary.pair_order.right}, {"of", summary.pair_order.of}};
+  out["pair_order_any_size"] = {{"right", summary.pair_order_any_size.right},
+                                {"of", summary.pair_order_any_size.of}};
   out["coverage80"] = summary.coverage80;
   out["rows"] = summary.rows;
   out["configurations"] = validation.configurations;
@@ -110,6 +112,12 @@ void print_json(const Validation& validation, const ValidationSummary& summary,
   fmt::print("{}\n", out.dump(2, ' ', false, Json::error_handler_t::replace));
 }
 
+std::string order_text(const PairOrder& order) {
+  if (order.of == 0) return "no pairs";
+  return fmt::format("{} of {} right ({:.1f} %)", order.right, order.of,
+                     100.0 * static_cast<double>(order.right) / static_cast<double>(order.of));
+}
+
 void print_text(const Validation& validation, const ValidationSummary& summary,
                 const std::vector<Property>& by) {
   ErrorTable all{"errors in %", {"TPOT", "TTFT", "throughput"}, {{"all rows", {}}}};
@@ -117,11 +125,8 @@ void print_text(const Validation& validation, const ValidationSummary& summary,
   fmt::print("{}\n", format_text(all));
   for (const Property property : by)
     fmt::print("{}\n", format_text(errors_by(validation, property)));
-  const PairOrder& order = summary.pair_order;
-  fmt::print("pair order: {} of {} right{}\n", order.right, order.of,
-             order.of > 0 ? fmt::format(" ({:.1f} %)", 100.0 * static_cast<double>(order.right) /
-                                                           static_cast<double>(order.of))
-                          : "");
+  fmt::print("pair order: {}; of any number of GPUs: {}\n", order_text(summary.pair_order),
+             order_text(summary.pair_order_any_size));
   fmt::print("80 % intervals cover {:.1f} % of {} rows, {} configurations\n",
              100 * summary.coverage80, summary.rows, validation.configurations);
   fmt::print("layouts mended: {} rows\n", validation.mended);
@@ -140,27 +145,57 @@ std::string csv_field(const std::string& text) {
   return out + '"';
 }
 
-Status write_rows(const std::string& path, const Validation& validation) {
-  std::ofstream file(path, std::ios::binary);
-  file << "line,id,group,gpu,gpus,model,engine,precision,layout,job,mended,assumed,metric,measured,"
-          "predicted,low,high,error,skipped,detail\n";
+std::string csv_line(const std::vector<std::string>& fields) {
+  std::string out;
+  for (const std::string& field : fields) out += (out.empty() ? "" : ",") + csv_field(field);
+  return out + "\n";
+}
+
+std::string digits(double value) {
+  return fmt::format("{:.9g}", value);
+}
+
+Error unwritable(const std::string& path) {
+  return make_error(ErrorCode::Io, "cannot be written; check the folder and the disk", path);
+}
+
+Status write_rows(std::ofstream& file, const std::string& path, const Validation& validation) {
+  file << "line,id,skipped,detail,group,gpu,gpus,model,engine,version,precision,layout,job,mended,"
+          "assumed,metric,measured,predicted,low,high,error\n";
   for (const ValidatedRow& row : validation.rows) {
     const Measurement& m = row.measurement;
-    file << fmt::format(
-        "{},{},{},{},{},{},{},{},{},{},{:d},{:d},{},{:.9g},{:.9g},{:.9g},{:.9g},"
-        "{:.6f},,\n",
-        m.line, csv_field(m.id), csv_field(m.group), m.gpu_name, m.gpus, m.model_name, m.engine,
-        csv_field(value_of(Property::Precision, m)), layout(m), csv_field(job(m)), m.mended,
-        m.assumed, to_string(m.metric), m.value, row.predicted.value, row.predicted.low,
-        row.predicted.high, row.error());
+    file << csv_line({std::to_string(m.line),
+                      m.id,
+                      "",
+                      "",
+                      m.group,
+                      m.gpu_name,
+                      std::to_string(m.gpus),
+                      m.model_name,
+                      m.engine,
+                      m.engine_version,
+                      value_of(Property::Precision, m),
+                      layout(m),
+                      job(m),
+                      m.mended ? "1" : "0",
+                      m.assumed ? "1" : "0",
+                      to_string(m.metric),
+                      digits(m.value),
+                      digits(row.predicted.value),
+                      digits(row.predicted.low),
+                      digits(row.predicted.high),
+                      fmt::format("{:.6f}", row.error())});
   }
+  constexpr const char* kNoPrediction = ",,,,,,,,,,,,,,,,,";
   for (const SkippedRow& row : validation.skipped) {
-    file << fmt::format("{},{},,,,,,,,,,,,,,,,,{},{}\n", row.line, csv_field(row.id),
-                        to_string(row.reason), csv_field(row.detail));
+    std::string line =
+        csv_line({std::to_string(row.line), row.id, to_string(row.reason), row.detail});
+    line.insert(line.size() - 1, kNoPrediction);
+    file << line;
   }
   file.close();
-  if (file) return ok_status();
-  return make_error(ErrorCode::Io, "cannot be written; check the folder and the disk", path);
+  if (!file) return unwritable(path);
+  return ok_status();
 }
 
 void print_progress(std::int64_t done, std::int64_t all) {
@@ -174,6 +209,11 @@ Status run_validation(const ValidateVerbOptions& o) {
   PF_ASSIGN(const std::vector<Property> by, shown_properties(o.by));
   PF_ASSIGN(const Filter filter, parse_filter(o.only));
   PF_ASSIGN(Measurements measurements, read_measurements(o.file));
+  std::ofstream rows_out;  // opened before the work, so that a wrong path is told at once
+  if (!o.rows_out.empty()) {
+    rows_out.open(o.rows_out, std::ios::binary);
+    if (!rows_out) return unwritable(o.rows_out);
+  }
   std::erase_if(measurements.rows, [&](const Measurement& m) { return !passes(filter, m); });
   ValidateOptions options;
   options.threads = o.threads > 0
@@ -182,7 +222,7 @@ Status run_validation(const ValidateVerbOptions& o) {
   if (!o.quiet) options.progress = print_progress;
   const Validation validation = validate_measurements(std::move(measurements), options);
   const ValidationSummary summary = summarize(validation);
-  if (!o.rows_out.empty()) PF_TRY(write_rows(o.rows_out, validation));
+  if (!o.rows_out.empty()) PF_TRY(write_rows(rows_out, o.rows_out, validation));
   if (o.json) {
     print_json(validation, summary, by);
   } else {

@@ -168,6 +168,7 @@ ValidationSummary summarize(const Validation& validation) {
   ValidationSummary out;
   Samples samples;
   std::vector<PairSample> pairs;
+  std::vector<PairSample> pairs_any_size;
   std::int64_t covered = 0;
   for (const ValidatedRow& row : validation.rows) {
     const Measurement& m = row.measurement;
@@ -175,11 +176,16 @@ ValidationSummary summarize(const Validation& validation) {
     covered += sample_of(row).covered() ? 1 : 0;
     const auto family = family_of(m.metric);
     if (!family || *family == MetricFamily::Ttft) continue;
-    pairs.push_back({fmt::format("{}; {}; {}", job(m), m.engine_version, to_string(m.metric)),
-                     layout(m), m.value, row.predicted.value});
+    // Versions of an engine differ by more than layouts do.
+    const std::string same =
+        fmt::format("{}; {}; {}", job(m), m.engine_version, to_string(m.metric));
+    const std::string sized = fmt::format("{} on {}", layout(m), m.gpus);
+    pairs.push_back({fmt::format("{}; {}", m.gpus, same), sized, m.value, row.predicted.value});
+    pairs_any_size.push_back({same, sized, m.value, row.predicted.value});
   }
   for (std::size_t f = 0; f < kMetricFamilies; ++f) out.by_family[f] = error_stats(samples[f]);
   out.pair_order = pair_order(pairs);
+  out.pair_order_any_size = pair_order(pairs_any_size);
   out.rows = static_cast<std::int64_t>(validation.rows.size());
   if (out.rows > 0) out.coverage80 = static_cast<double>(covered) / static_cast<double>(out.rows);
   for (const SkippedRow& row : validation.skipped) ++out.skipped[to_string(row.reason)];
