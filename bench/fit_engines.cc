@@ -64,13 +64,13 @@ Score score(const std::vector<Run>& runs, const EngineProfile& profile) {
   for (std::size_t t = 0; t < threads; ++t) {
     workers.emplace_back([&, t] {
       for (std::size_t i = t; i < runs.size(); i += threads) {
-        const auto predicted = predict_measurement(*runs[i].first, &profile);
+        const auto predicted = predict_measurement_as(*runs[i].first, profile);
         if (!predicted.ok()) continue;
         for (const Measurement* row : runs[i].rows) {
-          const auto value = predicted->metric(row->metric);
-          if (!value || value->value <= 0) continue;
-          const double off = std::abs(std::log(value->value / row->value));
-          const double percent = std::abs(value->value / row->value - 1);
+          const double value = predicted->of(row->metric, row->gpus).value;
+          if (value <= 0) continue;
+          const double off = std::abs(std::log(value / row->value));
+          const double percent = std::abs(value / row->value - 1);
           const bool ttft = row->metric.quantity == Quantity::Ttft;
           const bool tpot = row->metric.quantity == Quantity::Tpot;
           (ttft ? errors[t].ttft : tpot ? errors[t].tpot : errors[t].rate).push_back(percent);

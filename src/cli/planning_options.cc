@@ -123,6 +123,24 @@ void add_catalog(CLI::App& app, PlanningOptions& o) {
   clusters->footer("Examples:\n  pentafold clusters\n  pentafold clusters dgx-h200");
 }
 
+void add_validate(CLI::App& app, ValidateVerbOptions& o) {
+  CLI::App* verb = app.add_subcommand(
+      "validate", "predict every row of a file of published measurements: how far off is it");
+  verb->add_option("FILE", o.file, "measurements, .csv or .csv.gz (docs/validation.md)")
+      ->required();
+  verb->add_option("--by", o.by,
+                   "break errors down by these: gpu, model, engine, metric, precision, ep, tp, dp, "
+                   "pp, mode, load, source, quality")
+      ->type_name("LIST");
+  verb->add_option("--only", o.only, "rows that have these: gpu=h200-sxm,engine=vllm")
+      ->type_name("LIST");
+  verb->add_option("--rows-out", o.rows_out, "every row with its prediction, or why it has none")
+      ->type_name("FILE");
+  verb->add_option("--threads", o.threads, "threads (default: all)")->check(CLI::Range(1, 256));
+  verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->add_flag("--quiet", o.quiet, "no progress on stderr");
+}
+
 }  // namespace
 
 void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
@@ -131,6 +149,7 @@ void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
   add_predict(app, options.predict);
   add_audit(app, options.audit);
   add_catalog(app, options);
+  add_validate(app, options.validate);
 }
 
 std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions& options) {
@@ -140,6 +159,7 @@ std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions&
   if (app.got_subcommand("audit")) return audit_verb(options.audit);
   if (app.got_subcommand("models")) return models_verb(options.models);
   if (app.got_subcommand("clusters")) return clusters_verb(options.clusters);
+  if (app.got_subcommand("validate")) return validate_verb(options.validate);
   return std::nullopt;
 }
 

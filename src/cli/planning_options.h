@@ -10,6 +10,7 @@
 #include "cli/models.h"
 #include "cli/plan.h"
 #include "cli/predict.h"
+#include "cli/validate.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
 class App;
@@ -24,6 +25,7 @@ struct PlanningOptions {
   AuditOptions audit;
   ModelsOptions models;
   ClustersOptions clusters;
+  ValidateVerbOptions validate;
 };
 void add_planning_verbs(CLI::App& app, PlanningOptions& options);
 // Runs the one that was given; nullopt: it was none of these.

@@ -89,12 +89,12 @@ std::string layout(const Measurement& m) {
 }
 
 std::string job(const Measurement& m) {
-  return fmt::format("{} x {}, {}, {}, {}, {}", m.gpus, m.gpu_name, m.model_name,
+  return fmt::format("{}, {}, {}, {}, {}", m.gpu_name, m.model_name,
                      to_string(m.pools.front().worker.precision), m.engine, request_text(m));
 }
 
 std::string configuration(const Measurement& m) {
-  return fmt::format("{}; {}", job(m), layout(m));
+  return fmt::format("{}; {} on {}", job(m), layout(m), m.gpus);
 }
 
 const char* to_string(SkipReason reason) {

@@ -92,8 +92,7 @@ struct Measurement {
 
 // Everything that decides a prediction, in one text: equal for rows predicted once.
 std::string configuration(const Measurement& m);
-// GPU, number of GPUs, model, number formats, engine, lengths and load: what two layouts of one job
-// have in common.
+// GPU, model, number formats, engine, lengths and load: what two layouts of one job have in common.
 std::string job(const Measurement& m);
 // "tp8 ep8", "1 x tp4 + 2 x dp8 ep8"
 std::string layout(const Measurement& m);

@@ -48,8 +48,9 @@ bool holds(double ratio) {
   return std::abs(std::log(ratio)) <= std::log(1 + kLittleTolerance);
 }
 
-// "..._tp4_ep4_1377" and "..._tp4_0_ep4_0_17": the source's own degrees.
+// "..._tp4_ep4_1377-ttft" and "..._tp4_0_ep4_0_17-ttft": the source's own degrees.
 std::optional<std::pair<std::int64_t, std::int64_t>> degrees_in_id(std::string_view id) {
+  id = id.substr(0, id.rfind('-'));  // the metric
   const auto number_after = [&](std::string_view key) -> std::int64_t {
     const std::size_t at = id.rfind(key);
     if (at == std::string_view::npos) return 0;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kMaxDegree = 4096;
 
-// Of one worker. Attention: dp groups of tp ranks; 0 experts groups: not stated.
+// Of one worker: attention in dp groups of tp ranks, experts in ep groups, pp stages.
 struct Degrees {
   std::int64_t tp = 1;
   std::int64_t dp = 1;
@@ -37,6 +37,9 @@ std::optional<Worker> fold(const ModelShape& model, const Degrees& d) {
     if (ranks % d.ep != 0) return std::nullopt;
     w.ep = d.ep;
     w.etp = ranks / d.ep;
+    // Engines fill groups that the experts do not divide into with copies (256 on ep 48: 32 more).
+    w.redundant = (d.ep - model.experts() % d.ep) % d.ep;
+    if (w.redundant > (w.ep - 1) * model.experts()) return std::nullopt;
   }
   const std::int64_t layers = model.num_layers();
   for (std::int64_t s = 0; s < d.pp; ++s) {

@@ -150,6 +150,9 @@ Understood read_metric(const MeasurementRow& row, Measurement& m) {
   const auto value = read_number(row[Column::Value]);
   if (!value || *value <= 0) return skip(SkipReason::Malformed, row, Column::Value);
   m.value = *value * factor;
+  if (has(row[Column::Notes], "experimental by its authors")) {
+    return Skip{SkipReason::DoubtedBySource, "notes say its authors call it experimental"};
+  }
   if (metric->quantity == Quantity::Ttft && has(row[Column::Notes], "do not validate TTFT")) {
     return Skip{SkipReason::DoubtedBySource, "notes say not to compare TTFT"};
   }
@@ -232,8 +235,9 @@ Understood read_precision(const MeasurementRow& row, Measurement& m) {
     if (!format) return skip(SkipReason::UnknownPrecision, row, Column::KvDtype);
     precision.kv = *format;
     m.assumed = m.assumed || kv.ends_with('?');
-  } else if (narrow && m.engine == "tensorrt-llm") {
-    precision.kv = NumberFormat::FP8;  // as its quantised checkpoints ask for
+  } else if (narrow && (m.engine == "tensorrt-llm" || m.inferencex)) {
+    // As TensorRT-LLM's quantised checkpoints ask for, and InferenceX's recipes say.
+    precision.kv = NumberFormat::FP8;
   }
   for (MeasuredPool& pool : m.pools) pool.worker.precision = precision;
   return std::nullopt;

@@ -14,6 +14,8 @@ namespace {
 constexpr std::int64_t kRoundsOfLoop = 10;
 constexpr std::int64_t kQueuedRequests = 2000;
 constexpr std::int64_t kMostRequests = 6000;
+// What a TTFT has beside the errors of steps, in ln.
+constexpr double kQueueError = 0.3;
 
 std::int64_t request_count(const Measurement& m) {
   if (m.load == LoadKind::StaticBatch) return m.concurrency;
@@ -66,53 +68,43 @@ Interval around(double value, double log_error) {
   return {value, value * std::exp(-log_error), value * std::exp(log_error)};
 }
 
-double statistic(const Distribution& d, Statistic which) {
-  switch (which) {
-    case Statistic::Mean:
-      return d.mean;
-    case Statistic::Median:
-      return d.p50;
-    case Statistic::P90:
-      return d.p90;
-    case Statistic::P99:
-      return d.p99;
-  }
-  return 0;
+std::array<Interval, 4> bars(const Distribution& d, double log_error) {
+  return {around(d.mean, log_error), around(d.p50, log_error), around(d.p90, log_error),
+          around(d.p99, log_error)};
 }
 
 }  // namespace
 
-std::optional<Interval> PredictedRun::metric(const Metric& wanted) const {
-  const double per = wanted.per_gpu ? static_cast<double>(summary.gpus) : 1;
-  switch (wanted.quantity) {
+Interval PredictedMetrics::of(const Metric& metric, std::int64_t gpus) const {
+  const auto statistic = static_cast<std::size_t>(metric.statistic);
+  const double share = metric.per_gpu ? 1 / static_cast<double>(gpus) : 1;
+  switch (metric.quantity) {
     case Quantity::Ttft:
-      return around(statistic(summary.ttft, wanted.statistic), time_log_error + queue_log_error);
+      return ttft_s[statistic];
     case Quantity::Tpot:
-      if (summary.tpot.n == 0) return std::nullopt;
-      return around(statistic(summary.tpot, wanted.statistic), time_log_error);
+      return tpot_s[statistic];
     case Quantity::E2e:
-      return around(statistic(summary.e2e, wanted.statistic), time_log_error);
+      return e2e_s[statistic];
     case Quantity::OutputTokens:
-      return around(summary.output_tokens_per_s / per, time_log_error);
+      return requests_per_s * (output_tokens * share);
     case Quantity::InputTokens:
-      return around(input_tokens_per_s / per, time_log_error);
+      return requests_per_s * (input_tokens * share);
     case Quantity::TotalTokens:
-      return around(summary.total_tokens_per_s / per, time_log_error);
+      return requests_per_s * ((input_tokens + output_tokens) * share);
     case Quantity::Requests:
-      return around(summary.requests_per_s / per, time_log_error);
+      return requests_per_s * share;
   }
-  return std::nullopt;
+  return {};
 }
 
-Result<PredictedRun> predict_measurement(const Measurement& m, const EngineProfile* engine) {
-  EngineProfile profile;
-  if (engine != nullptr) {
-    profile = *engine;
-  } else {
-    PF_ASSIGN(profile, find_engine(m.engine, m.gpu_name));
-  }
+Result<PredictedMetrics> predict_measurement(const Measurement& m) {
+  PF_ASSIGN(const EngineProfile engine, find_engine(m.engine, m.gpu_name));
+  return predict_measurement_as(m, engine);
+}
+
+Result<PredictedMetrics> predict_measurement_as(const Measurement& m, const EngineProfile& engine) {
   const Workload workload = workload_of(m);
-  const StepCost costs(*m.model, *m.cluster, profile, workload);
+  const StepCost costs(*m.model, *m.cluster, engine, workload);
   Service service;
   for (const MeasuredPool& pool : m.pools) {
     if (const auto failure = folding_failure(*m.model, pool.worker)) {
@@ -138,14 +130,20 @@ Result<PredictedRun> predict_measurement(const Measurement& m, const EngineProfi
   if (simulation.summary.finished == 0) {
     return make_error(ErrorCode::InfeasiblePlan, "no request fits the KV blocks of a dp group");
   }
-  PredictedRun out;
-  out.summary = simulation.summary;
-  out.summary.gpus = m.gpus;
-  out.input_tokens_per_s =
-      simulation.summary.total_tokens_per_s - simulation.summary.output_tokens_per_s;
   const MeasuredPool& decodes = m.pools.back();
-  out.time_log_error = relative_error(costs, decodes.worker,
-                                      std::max<std::int64_t>(m.concurrency / decodes.replicas, 1));
+  const double log_error = relative_error(
+      costs, decodes.worker, std::max<std::int64_t>(m.concurrency / decodes.replicas, 1));
+  const ServiceSummary& summary = simulation.summary;
+  PredictedMetrics out;
+  out.ttft_s = bars(summary.ttft, log_error + kQueueError);
+  out.tpot_s = bars(summary.tpot, log_error);
+  out.e2e_s = bars(summary.e2e, log_error);
+  out.requests_per_s = around(summary.requests_per_s, log_error);
+  const auto finished = static_cast<double>(summary.finished);
+  const double seconds = finished / summary.requests_per_s;
+  out.output_tokens = summary.output_tokens_per_s * seconds / finished;
+  out.input_tokens =
+      (summary.total_tokens_per_s - summary.output_tokens_per_s) * seconds / finished;
   return out;
 }
 

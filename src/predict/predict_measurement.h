@@ -1,36 +1,47 @@
 // predict_measurement: what this program says a published benchmark run should have measured.
 //
 // The run is simulated as it was made: its lengths, its closed loop or its queue, through the
-// engine's batching, priced by calibrated operators; every metric of the run comes out of the same
-// simulation. Nothing is known of the run but its configuration.
-// Cost: 1 to 100 ms a run. Held by predict/predict_measurement_test.cc and `pentafold validate`.
+// engine's batching (predict/simulate.h), every step priced by calibrated operators and the
+// engine's profile. All metrics of a run come from one simulation, so rows with the same
+// configuration() (predict/measurement.h) are predicted once. Nothing of the row's value is read.
+// Intervals: errors of the operators, and what fits of whole runs left over (docs/validation.md).
+// Cost: 1 to 300 ms a run, mostly its number of requests. Held by
+// predict/predict_measurement_test.cc and `pentafold validate`.
 #pragma once
 
-#include <optional>
+#include <array>
 
 #include "base/result.h"
+#include "predict/engine_profile.h"
 #include "predict/measurement.h"
-#include "predict/simulate_summary.h"
 
 namespace pentafold {
 
+// 80 of 100 measurements should lie between low and high.
 struct Interval {
   double value = 0;
-  double low = 0;  // 80 %
+  double low = 0;
   double high = 0;
+  Interval operator*(double factor) const { return {value * factor, low * factor, high * factor}; }
 };
 
-struct PredictedRun {
-  ServiceSummary summary;
-  double input_tokens_per_s = 0;
-  double time_log_error = 0;   // half-width of the 80 % interval of step times, in ln
-  double queue_log_error = 0;  // what a TTFT has beside
-  // nullopt: the run has no such value (a TPOT of one token).
-  std::optional<Interval> metric(const Metric& metric) const;
+struct PredictedMetrics {
+  std::array<Interval, 4> ttft_s;  // by Statistic
+  std::array<Interval, 4> tpot_s;
+  std::array<Interval, 4> e2e_s;
+  Interval requests_per_s;
+  // Tokens of a finished request, to turn requests into tokens.
+  double input_tokens = 0;
+  double output_tokens = 0;
+
+  // Of `gpus` devices, in the units of Measurement::value.
+  Interval of(const Metric& metric, std::int64_t gpus) const;
 };
 
-// Fails when the layout does not fit the model or the memory. `engine`: in place of the catalog's.
-Result<PredictedRun> predict_measurement(const Measurement& measurement,
-                                         const EngineProfile* engine = nullptr);
+// InfeasiblePlan: not one sequence fits beside the weights.
+Result<PredictedMetrics> predict_measurement(const Measurement& measurement);
+// Under another profile than the catalog's for its engine and device.
+Result<PredictedMetrics> predict_measurement_as(const Measurement& measurement,
+                                                const EngineProfile& engine);
 
 }  // namespace pentafold

@@ -62,8 +62,8 @@ struct ClusterSpec {
 
 // "h200-sxm", an alias ("h100", "H200 SXM 141GB", "NVIDIA H200") or the beginning of one name only;
 // case, spaces and punctuation do not count, nor does what is in parentheses or a memory at the end
-// that agrees with the device's ("GB300 NVL72 (288GB/GPU)"). Unknown: the nearest known name, and all of them;
-// ambiguous: the candidates. Any of the catalog has its links.
+// that agrees with the device's ("GB300 NVL72 (288GB/GPU)"). Unknown: the nearest known name, and
+// all of them; ambiguous: the candidates. Any of the catalog has its links.
 Result<GpuSpec> find_gpu(const std::string& name);
 std::vector<GpuSpec> catalog_gpus();  // in the order of the file
 
