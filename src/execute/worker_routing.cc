@@ -32,6 +32,7 @@ void RankWorker::count_routing(LayerId layer, std::span<const std::int32_t> befo
   counts.tokens += n;
   counts.wanted += n * rule.top_k;
   for (std::size_t i = 0; i < work_->moe.experts.size(); ++i) {
+    ++counts.chosen[static_cast<std::size_t>(before[i])];
     if (work_->moe.experts[i] != before[i]) ++counts.refused[static_cast<std::size_t>(before[i])];
     if (work_->moe.experts[i] != kDropped)
       ++counts.assigned[static_cast<std::size_t>(work_->moe.experts[i])];

@@ -140,6 +140,7 @@ std::string report_json(const Report& report) {
     const RoutingSummary s = report.routing.layer(i);
     out["routing"].push_back({{"layer", i},
                               {"tokens", layer.tokens},
+                              {"chosen", layer.chosen},
                               {"assigned", layer.assigned},
                               {"refused", layer.refused},
                               {"max_over_mean", s.max_over_mean},

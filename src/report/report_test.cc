@@ -73,7 +73,7 @@ std::vector<std::int64_t> flat(const RoutingStats& stats) {
   for (const LayerRouting& layer : stats.layers) {
     out.push_back(layer.tokens);
     out.push_back(layer.wanted);
-    for (const auto* list : {&layer.assigned, &layer.refused, &layer.score}) {
+    for (const auto* list : {&layer.chosen, &layer.assigned, &layer.refused, &layer.score}) {
       out.insert(out.end(), list->begin(), list->end());
     }
   }

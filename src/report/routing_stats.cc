@@ -17,6 +17,7 @@ void add_into(std::vector<std::int64_t>& into, const std::vector<std::int64_t>& 
 void LayerRouting::add(const LayerRouting& other) {
   tokens += other.tokens;
   wanted += other.wanted;
+  add_into(chosen, other.chosen);
   add_into(assigned, other.assigned);
   add_into(refused, other.refused);
   add_into(score, other.score);
@@ -25,6 +26,7 @@ void LayerRouting::add(const LayerRouting& other) {
 void RoutingStats::resize(std::int64_t layer_count, std::int64_t experts) {
   layers.resize(static_cast<std::size_t>(layer_count));
   for (LayerRouting& layer : layers) {
+    layer.chosen.resize(static_cast<std::size_t>(experts));
     layer.assigned.resize(static_cast<std::size_t>(experts));
     layer.refused.resize(static_cast<std::size_t>(experts));
     layer.score.resize(static_cast<std::size_t>(experts));

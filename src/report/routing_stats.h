@@ -14,7 +14,8 @@ namespace pentafold {
 struct LayerRouting {
   std::int64_t tokens = 0;
   std::int64_t wanted = 0;             // tokens * top_k
-  std::vector<std::int64_t> assigned;  // choices an expert took, by expert
+  std::vector<std::int64_t> chosen;    // the gate's choices, by expert, before any capacity
+  std::vector<std::int64_t> assigned;  // choices an expert took
   std::vector<std::int64_t> refused;   // first choices that its capacity refused
   std::vector<std::int64_t> score;     // sum of router probabilities, in units of 2^-32
 

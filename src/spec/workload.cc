@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <string_view>
 
 #include "base/text_file.h"
@@ -51,6 +52,11 @@ Status check_workload(const Workload& workload) {
   if (!(workload.skew >= 0 && workload.skew <= kMaxSkew)) {
     return refused(fmt::format("skew = {} must be 0 (even load) to {}", workload.skew, kMaxSkew));
   }
+  if (workload.skew > 0 && workload.expert_load) {
+    return refused(
+        "skew and expert_load are both given, but each says how uneven the experts' load "
+        "is; keep one");
+  }
   return ok_status();
 }
 
@@ -91,7 +97,8 @@ Status validate(const Workload& workload, const Targets& targets) {
 Result<Workload> parse_workload(const std::string& yaml_text, const std::string& file) {
   PF_ASSIGN(const YAML::Node root, load_yaml(yaml_text, file));
   PF_ASSIGN(const YamlMap map, YamlMap::of(root, file));
-  constexpr std::array<std::string_view, 5> kKeys = {"isl", "osl", "batch", "rate", "skew"};
+  constexpr std::array<std::string_view, 6> kKeys = {"isl",  "osl",  "batch",
+                                                     "rate", "skew", "expert_load"};
   PF_TRY(map.refuse_unknown(kKeys));
   Workload out;
   PF_ASSIGN(out.isl, map.integer("isl", std::nullopt, 1, kMaxTokens));
@@ -106,8 +113,19 @@ Result<Workload> parse_workload(const std::string& yaml_text, const std::string&
     if (!rate.ok()) return map.error_at("rate", rate.error().message);
     out.rate_per_s = *rate;
   }
+  if (map.has("expert_load")) {
+    PF_ASSIGN(const std::string counts, map.text("expert_load", std::nullopt));
+    auto histogram = load_expert_histogram(
+        (std::filesystem::path(file).parent_path() / counts).lexically_normal().string());
+    if (!histogram.ok()) {
+      return map.error_at("expert_load", "expert_load: " + histogram.error().to_string());
+    }
+    out.expert_load = std::make_shared<const ExpertHistogram>(std::move(histogram).value());
+  }
   const Status possible = check_workload(out);
-  if (!possible.ok()) return map.error_at("rate", possible.error().message);
+  if (!possible.ok()) {
+    return map.error_at(out.expert_load ? "expert_load" : "rate", possible.error().message);
+  }
   return out;
 }
 

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/result.h"
+#include "spec/expert_histogram.h"
 
 namespace pentafold {
 
@@ -19,6 +21,10 @@ struct Workload {
   std::optional<std::int64_t> batch;  // concurrent requests over all devices; else free
   std::optional<double> rate_per_s;   // requests arriving; else as many as can be served
   double skew = 0;  // Zipf exponent of the experts' load; 0: even (predict/expert_load.h)
+  // In place of an exponent: the load as counted, of this model (check_fits).
+  std::shared_ptr<const ExpertHistogram> expert_load = nullptr;
+
+  bool even() const { return skew == 0 && !expert_load; }
 };
 
 // What is optimised once all limits hold.
@@ -40,8 +46,8 @@ struct Targets {
 // gpus|cost|ttft|tpot=min, tokens_per_s_per_gpu=max (the default). "" asks for nothing else.
 Result<Targets> parse_targets(const std::string& text);
 
-// YAML: isl, osl, batch | rate, skew; docs/workload-format.md. What is accepted passes validate()
-// without targets.
+// YAML: isl, osl, batch | rate, skew | expert_load (a file beside `file`); docs/workload-format.md.
+// What is accepted passes validate() without targets.
 Result<Workload> parse_workload(const std::string& yaml_text, const std::string& file);
 Result<Workload> load_workload(const std::string& path);
 
