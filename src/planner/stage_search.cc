@@ -91,7 +91,7 @@ void StageSearch::run_fold(const AttentionFold& fold, Role role) {
     // An even load gains nothing from more copies than fill the groups: same time, more memory.
     const bool spare = fold_index_ > 0 && folds_[fold_index_ - 1].ep == worker_.ep &&
                        folds_[fold_index_ - 1].etp == worker_.etp;
-    if (spare && problem_.workload.skew == 0) continue;
+    if (spare && problem_.workload.even()) continue;
     run_experts(role);
   }
 }

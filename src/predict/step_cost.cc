@@ -117,8 +117,7 @@ StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const En
                                        : part.none) += params;
     }
     sums_.push_back(sums);
-    const bool moe = kind.ffn.experts > 0;
-    load_.emplace_back(moe ? kind.ffn.experts : 1, moe ? kind.ffn.top_k : 1, workload.skew);
+    load_.push_back(expert_load(model, load_.size(), workload));
   }
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -205,14 +206,14 @@ Result<ExpertHistogram> parse_run(const std::string& text, const std::string& fi
   const nlohmann::json& routing = document.at("routing");
   Tally tally;
   std::int64_t experts = 0;
-  std::vector<bool> seen(static_cast<std::size_t>(kMostLayers), false);
+  std::set<std::int64_t> seen;
   for (std::size_t i = 0; i < routing.size(); ++i) {
     const std::string prefix = fmt::format("routing[{}].", i);
     PF_ASSIGN(const JsonMap entry, JsonMap::of(routing[i], file, prefix));
     PF_ASSIGN(const std::int64_t layer, entry.integer("layer", std::nullopt, 0, kMostLayers - 1));
     if (!entry.has("chosen")) return entry.invalid("chosen", "is missing; count the choices again");
     PF_ASSIGN(const std::vector<std::int64_t> chosen, entry.integers("chosen", 0, kMostCount));
-    if (std::exchange(seen[static_cast<std::size_t>(layer)], true)) {
+    if (!seen.insert(layer).second) {
       return entry.invalid("layer", fmt::format("= {} was already counted", layer));
     }
     if (i == 0) experts = static_cast<std::int64_t>(chosen.size());
