@@ -154,13 +154,13 @@ ExpertLoad::Dispatch ExpertLoad::dispatch(double rows, std::int64_t ep, std::int
                                           double peak_share) const {
   const auto groups = static_cast<double>(ep);
   const auto experts = static_cast<double>(experts_);
-  // Probability that a row visits a group which gets `share` of the choices: drawn without putting
-  // back from a group that is as many mean experts large.
+  // Probability that a row visits a group which gets `share` of the choices: the picks avoid its
+  // experts one after the other, each expert of an even group being picked with k / E.
   const auto visits = [&](double share) {
+    const double pick = static_cast<double>(top_k_) * share * experts / static_cast<double>(slots);
     double none = 1;
-    for (std::int64_t i = 0; i < top_k_; ++i) {
-      const auto drawn = static_cast<double>(i);
-      none *= std::max(0.0, experts * (1 - share) - drawn) / (experts - drawn);
+    for (std::int64_t i = 0; i < std::min(slots, experts_); ++i) {
+      none *= std::max(0.0, 1 - pick / (experts - static_cast<double>(i)));
     }
     return 1 - none;
   };
