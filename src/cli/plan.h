@@ -25,6 +25,7 @@ struct PlanVerbOptions {
   std::optional<std::int64_t> batch;
   std::string rate;
   std::optional<double> skew;
+  std::string expert_load;
   std::string workload;
   std::string engine = "generic";
   std::string target;

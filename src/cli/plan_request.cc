@@ -63,6 +63,22 @@ Result<ClusterSpec> read_cluster(const PlanVerbOptions& o) {
   return cluster;
 }
 
+// Options win over the workload file: what one says of the load replaces what the file says.
+Status read_expert_load(const PlanVerbOptions& o, Workload& workload) {
+  if (o.skew && !o.expert_load.empty()) {
+    return refused("--skew and --expert-load each say how uneven the experts' load is; give one");
+  }
+  if (o.skew) {
+    workload.skew = *o.skew;
+    workload.expert_load = nullptr;
+  }
+  if (o.expert_load.empty()) return ok_status();
+  PF_ASSIGN(ExpertHistogram histogram, load_expert_histogram(o.expert_load));
+  workload.skew = 0;
+  workload.expert_load = std::make_shared<const ExpertHistogram>(std::move(histogram));
+  return ok_status();
+}
+
 Result<Workload> read_workload(const PlanVerbOptions& o) {
   Workload workload;
   if (!o.workload.empty()) {
@@ -75,7 +91,7 @@ Result<Workload> read_workload(const PlanVerbOptions& o) {
   if (o.isl) workload.isl = *o.isl;
   if (o.osl) workload.osl = *o.osl;
   if (o.batch) workload.batch = o.batch;
-  if (o.skew) workload.skew = *o.skew;
+  PF_TRY(read_expert_load(o, workload));
   if (!o.rate.empty()) {
     PF_ASSIGN(workload.rate_per_s, parse_rate(o.rate, "--rate"));
   }
@@ -171,6 +187,9 @@ Result<PlanRequest> plan_request(const PlanVerbOptions& o) {
   PF_ASSIGN(problem.cluster, read_cluster(o));
   PF_ASSIGN(problem.engine, find_engine(o.engine, problem.cluster.gpu.name));
   PF_ASSIGN(problem.workload, read_workload(o));
+  if (problem.workload.expert_load) {
+    PF_TRY(check_fits(*problem.workload.expert_load, problem.model));
+  }
   if (!o.target.empty()) {
     PF_ASSIGN(problem.targets, parse_targets(o.target));
   }

@@ -23,6 +23,10 @@ void add_problem(CLI::App* verb, PlanVerbOptions& o) {
   verb->add_option("--rate", o.rate, "requests that arrive: 12/s");
   verb->add_option("--skew", o.skew,
                    "Zipf exponent of the experts' load; 0 (default): even but for chance");
+  verb->add_option("--expert-load", o.expert_load,
+                   "the experts' load as counted, in place of --skew: CSV, or what run --stats "
+                   "--json wrote (docs/workload-format.md)")
+      ->type_name("FILE");
   verb->add_option("--workload", o.workload,
                    "workload file; options given beside it win (docs/workload-format.md)")
       ->type_name("FILE");

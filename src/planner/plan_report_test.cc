@@ -69,6 +69,11 @@ const std::vector<Answer>& answers() {
     all.push_back(answer(usual, [](Problem& p) { p.workload.rate_per_s = 5; }));
     all.push_back(answer(usual, [](Problem& p) { p.workload.skew = 0.7; }));
     all.push_back(answer(usual, [](Problem& p) {
+      ExpertHistogram counts{"counts.csv", 128, {0, 7}, {}};
+      for (std::int64_t i = 0; i < 2 * 128; ++i) counts.counts.push_back(100 + i * i % 173);
+      p.workload.expert_load = std::make_shared<const ExpertHistogram>(std::move(counts));
+    }));
+    all.push_back(answer(usual, [](Problem& p) {
       p.workload.osl = 1;
       p.targets.tpot_s.reset();
     }));

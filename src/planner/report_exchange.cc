@@ -5,6 +5,7 @@
 #include <array>
 
 #include "planner/plan_report_parts.h"
+#include "predict/skew_report.h"
 #include "predict/traffic.h"
 #include "report/markdown.h"
 
@@ -16,12 +17,13 @@ using U = FigureUnit;
 constexpr std::array<const char*, kCollectives> kCollectiveIds = {"tensor", "experts", "pipeline",
                                                                   "sequence"};
 
-// Load of one microbatch of `rows` rows per dp group on the experts of `ffn`.
-void balance_rows(ReportContext& x, const ReportPool& p, const FfnShape& ffn, const char* phase,
+// Load of one microbatch of `rows` rows per dp group on the experts of a layer of `kind`.
+void balance_rows(ReportContext& x, const ReportPool& p, std::size_t kind, const char* phase,
                   std::int64_t rows, MarkdownTable& table) {
   Figures& f = x.figures;
   const Worker& w = p.worker();
-  const ExpertLoad load(ffn.experts, ffn.top_k, x.problem.workload.skew);
+  const FfnShape& ffn = x.problem.model.kinds[kind].ffn;
+  const ExpertLoad load = expert_load(x.problem.model, kind, x.problem.workload);
   const double peak = load.peak_share(w.ep, w.redundant);
   const double group_rows = static_cast<double>(rows * w.dp) / static_cast<double>(w.edp());
   const std::int64_t slots = expert_slots(ffn.experts, w);
@@ -47,6 +49,25 @@ void balance_rows(ReportContext& x, const ReportPool& p, const FfnShape& ffn, co
                "different experts that the busiest group reads", "",
                "predict/expert_load.h: E (1 - (1 - k / E)^rows) over the groups, and chance"}),
        fmt::format("{}", slots)});
+}
+
+// When to cut experts instead.
+std::string break_even_line(ReportContext& x, const ReportPool& p) {
+  const auto balance = expert_balance(x.costs, p.worker());
+  if (!balance) return "";
+  const auto line = [&](const char* phase, const std::optional<double>& skew) {
+    if (!skew || *skew == 0) return fmt::format("- {}: {}\n", phase, break_even_text(skew));
+    return fmt::format(
+        "- {}: from a Zipf exponent of {} on\n", phase,
+        x.figures.show({p.id(fmt::format("balance.{}.break_even", phase)), *skew, U::Ratio,
+                        "smallest Zipf exponent at which cut experts are faster", "",
+                        "predict/skew_report.h"}));
+  };
+  return fmt::format("Every expert cut over the {} ranks of its group would be faster{}{}:\n\n",
+                     balance->cut.etp, p.title(),
+                     balance->cut_folds ? "" : ", could these experts be cut that far") +
+         (p.decodes() ? line("decode", balance->decode_skew) : "") +
+         (p.prefills() ? line("prefill", balance->prefill_skew) : "") + "\n";
 }
 
 std::string traffic_table(ReportContext& x, const ReportPool& p, const char* phase,
@@ -91,6 +112,7 @@ std::string balance_section(ReportContext& x) {
   const auto layer = std::ranges::find_if(
       x.problem.model.kinds, [](const LayerShape& kind) { return kind.ffn.experts > 0; });
   if (layer == x.problem.model.kinds.end()) return out + "The model has no experts.\n\n";
+  const auto kind = static_cast<std::size_t>(layer - x.problem.model.kinds.begin());
   MarkdownTable table({"microbatch of", "pairs of a mean group", "of the busiest group",
                        "different experts it reads", "experts it holds"});
   for (const ReportPool& p : x.pools) {
@@ -99,18 +121,27 @@ std::string balance_section(ReportContext& x) {
         "Busiest expert group{}: {} times the even share, from placement alone.\n", p.title(),
         x.figures.show({p.id("balance.peak_share"), p.prediction.peak_share, U::Ratio,
                         "busiest group's part over the even share", "",
-                        "predict/expert_load.h, at workload.skew and the redundant copies"}));
+                        "predict/expert_load.h, at the workload's load and the redundant copies"}));
+    const ExpertLoad load = expert_load(x.problem.model, kind, x.problem.workload);
+    if (const double worst = load.worst_peak_share(w.ep, w.redundant);
+        worst > load.peak_share(w.ep, w.redundant)) {
+      out += fmt::format("That is the mean over the layers counted; in the worst it is {} times.\n",
+                         x.figures.show({p.id("balance.worst_layer"), worst, U::Ratio,
+                                         "busiest group's part over the even share, worst layer",
+                                         "", "predict/expert_load.h, at the workload's load"}));
+    }
     if (p.decodes()) {
-      balance_rows(x, p, layer->ffn, "decode", (w.batch + w.microbatches - 1) / w.microbatches,
-                   table);
+      balance_rows(x, p, kind, "decode", (w.batch + w.microbatches - 1) / w.microbatches, table);
     }
     if (p.prefills()) {
       const ChunkCount chunks =
           chunks_of(x.problem.workload.isl, p.prediction.timing.prompts, w.chunk);
-      balance_rows(x, p, layer->ffn, "prefill", chunks.full > 0 ? w.chunk : chunks.rest, table);
+      balance_rows(x, p, kind, "prefill", chunks.full > 0 ? w.chunk : chunks.rest, table);
     }
   }
-  return out + "\n" + table.text();
+  out += "\n" + table.text();
+  for (const ReportPool& p : x.pools) out += break_even_line(x, p);
+  return out;
 }
 
 std::string traffic_section(ReportContext& x) {

@@ -227,7 +227,12 @@ std::string request_section(ReportContext& x) {
   if (w.rate_per_s) {
     given("workload.rate", *w.rate_per_s, U::RequestsPerSecond, "requests arriving");
   }
-  given("workload.skew", w.skew, U::Ratio, "Zipf exponent of the experts' load (0: even)");
+  if (w.expert_load) {
+    given("workload.expert_load", static_cast<double>(w.expert_load->layers.size()), U::Count,
+          "layers whose experts' load was counted");
+  } else {
+    given("workload.skew", w.skew, U::Ratio, "Zipf exponent of the experts' load (0: even)");
+  }
   if (x.problem.cluster.gpus > 0) {
     given("workload.gpus", static_cast<double>(x.problem.cluster.gpus), U::Count, "GPUs there are");
   }

@@ -199,7 +199,7 @@ class Risks {
     const Workload& asked = x_.problem.workload;
     const bool spread =
         std::ranges::any_of(x_.pools, [](const ReportPool& p) { return p.worker().ep > 1; });
-    if (!x_.score || !spread || asked.skew >= kSkewTried) return;
+    if (!x_.score || !spread || asked.skew >= kSkewTried || asked.expert_load) return;
     Workload skewed = asked;
     skewed.skew = kSkewTried;
     const LengthPoint now = at_workload(x_.problem, x_.pools, asked);

@@ -14,7 +14,8 @@
 namespace pentafold {
 namespace {
 
-constexpr std::size_t kPooled = 64;
+constexpr std::size_t kPooled = 64;  // at most so many means stand for the shares
+constexpr std::size_t kAlone = 32;   // of which so many for one rank of experts each: the hottest
 
 // Mean of the largest of n standard normal numbers, within 0.1 for n up to 1024.
 double largest_normal(double n) {
@@ -78,11 +79,16 @@ void ExpertLoad::pool_shares() {
   }
   std::ranges::sort(all, std::greater());
   const auto layers = profile_.layers.size();
-  const std::size_t bins = std::min(kPooled, static_cast<std::size_t>(experts_));
+  const auto experts = static_cast<std::size_t>(experts_);
+  const std::size_t bins = std::min(kPooled, experts);
+  const auto bin_of = [&](std::size_t place) {
+    if (experts <= kPooled || place < kAlone) return place;
+    return kAlone + (place - kAlone) * (kPooled - kAlone) / (experts - kAlone);
+  };
   std::vector<double> sum(bins, 0.0);
   std::vector<double> size(bins, 0.0);
   for (std::size_t i = 0; i < all.size(); ++i) {
-    const std::size_t bin = i / layers * bins / static_cast<std::size_t>(experts_);
+    const std::size_t bin = bin_of(i / layers);
     sum[bin] += all[i];
     size[bin] += 1;
   }

@@ -12,7 +12,7 @@
 // Source: the mean of the largest of near-normal counts (Gumbel 1958).
 // Cost: one walk over the layers for each (ep, redundant), then remembered; busiest is O(1) (even)
 // or O(64): the shares of all layers are kept as 64 means. Held by predict/expert_load_test.cc
-// (against routed samples).
+// (against routed samples) and predict/expert_load_bounds_test.cc (against counting).
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <memory>
 #include <numeric>
+#include <string>
+#include <utility>
 
 #include "support/planning_cases.h"
 
@@ -55,31 +59,67 @@ struct Setting {
   double skew;
 };
 
-// Means over samples; placement shuffled anew each time.
-ExpertLoad::Busiest sampled(const Setting& s, int samples) {
-  Draw draw(static_cast<std::uint64_t>(s.experts * 1000 + s.rows));
-  const std::vector<double> share = shares(s.experts, s.top_k, s.skew);
+struct Routed {
+  ExpertLoad::Busiest busiest;
+  ExpertLoad::Dispatch dispatch;
+  double overflow = 0;  // at a capacity of 1.25 times the mean
+};
+
+// `rows` rows routed once; place[e] / (E / ep) is the group of expert e, and rows lie on the
+// groups in equal blocks.
+Routed routed(Draw& draw, const Setting& s, const std::vector<double>& share,
+              const std::vector<std::size_t>& place) {
+  const auto groups = static_cast<std::size_t>(s.ep);
   std::vector<std::size_t> order(share.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::vector<std::size_t> place = order;
-  ExpertLoad::Busiest mean;
+  std::vector<double> pairs(groups, 0.0);
+  std::vector<double> received(groups, 0.0);
+  std::vector<double> chosen(share.size(), 0.0);
+  Routed out;
+  for (std::int64_t row = 0; row < s.rows; ++row) {
+    std::vector<bool> visited(groups, false);
+    for (const std::size_t e : route(draw, share, s.top_k, order)) {
+      const std::size_t group = place[e] * groups / share.size();
+      pairs[group] += 1;
+      chosen[e] += 1;
+      visited[group] = true;
+    }
+    for (std::size_t g = 0; g < groups; ++g) {
+      if (!visited[g] || g == static_cast<std::size_t>(row * s.ep / s.rows)) continue;
+      received[g] += 1;
+      out.dispatch.sent += 1 / static_cast<double>(s.ep);
+    }
+  }
+  std::vector<double> touched(groups, 0.0);
+  const auto choices = static_cast<double>(s.rows * s.top_k);
+  const double capacity = std::ceil(1.25 * choices / static_cast<double>(share.size()));
+  for (std::size_t e = 0; e < share.size(); ++e) {
+    touched[place[e] * groups / share.size()] += chosen[e] > 0 ? 1 : 0;
+    out.overflow += std::max(0.0, chosen[e] - capacity) / choices;
+  }
+  out.busiest = {*std::ranges::max_element(pairs), *std::ranges::max_element(touched)};
+  out.dispatch.received = *std::ranges::max_element(received);
+  return out;
+}
+
+void add(Routed& sum, const Routed& one, double weight) {
+  sum.busiest.rows += weight * one.busiest.rows;
+  sum.busiest.experts += weight * one.busiest.experts;
+  sum.dispatch.sent += weight * one.dispatch.sent;
+  sum.dispatch.received += weight * one.dispatch.received;
+  sum.overflow += weight * one.overflow;
+}
+
+// Means over samples; placement shuffled anew each time.
+Routed sampled(const Setting& s, int samples) {
+  Draw draw(static_cast<std::uint64_t>(s.experts * 1000 + s.rows));
+  const std::vector<double> share = shares(s.experts, s.top_k, s.skew);
+  std::vector<std::size_t> place(share.size());
+  std::iota(place.begin(), place.end(), std::size_t{0});
+  Routed mean;
   for (int i = 0; i < samples; ++i) {
     shuffle(draw, place);
-    const auto group_of = [&](std::size_t e) {
-      return place[e] * static_cast<std::size_t>(s.ep) / share.size();
-    };
-    std::vector<double> rows(static_cast<std::size_t>(s.ep), 0.0);
-    std::vector<bool> touched(share.size(), false);
-    for (std::int64_t row = 0; row < s.rows; ++row) {
-      for (const std::size_t e : route(draw, share, s.top_k, order)) {
-        rows[group_of(e)] += 1;
-        touched[e] = true;
-      }
-    }
-    std::vector<double> experts(rows.size(), 0.0);
-    for (std::size_t e = 0; e < share.size(); ++e) experts[group_of(e)] += touched[e] ? 1 : 0;
-    mean.rows += *std::max_element(rows.begin(), rows.end()) / samples;
-    mean.experts += *std::max_element(experts.begin(), experts.end()) / samples;
+    add(mean, routed(draw, s, share, place), 1.0 / samples);
   }
   return mean;
 }
@@ -88,7 +128,7 @@ void compare(const Setting& s, double tolerance) {
   const ExpertLoad load(s.experts, s.top_k, s.skew);
   const ExpertLoad::Busiest counted =
       load.busiest(static_cast<double>(s.rows), s.ep, s.experts / s.ep, load.peak_share(s.ep, 0));
-  const ExpertLoad::Busiest drawn = sampled(s, s.rows > 500 ? 20 : 100);
+  const ExpertLoad::Busiest drawn = sampled(s, s.rows > 500 ? 20 : 100).busiest;
   const auto where = ::testing::Message() << s.experts << " experts, top " << s.top_k << ", ep "
                                           << s.ep << ", " << s.rows << " rows, skew " << s.skew;
   EXPECT_NEAR(counted.rows / drawn.rows, 1, tolerance) << where;
@@ -181,6 +221,116 @@ TEST(ExpertLoad, PeakGrowsWithSkew) {
     const double is = ExpertLoad(256, 8, skew).peak_share(32, 0);
     EXPECT_GT(is, was);
     was = is;
+  }
+}
+
+// As counted in a real run (DeepSeek-V2-Lite on four tasks: coefficient of variation 0.3 to 0.9 by
+// layer): exponential shares over a floor, in a CSV of counts.
+std::string drawn_csv(Draw& draw, std::int64_t layers, std::int64_t experts) {
+  std::string text = "task,moe_layer,expert,count,weight_sum\n";
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    const double floor = 0.1 + draw.uniform();
+    for (std::int64_t e = 0; e < experts; ++e) {
+      const double count = 1000 * (floor - std::log(1 - draw.uniform()));
+      text += std::to_string(layer) + "," + std::to_string(layer) + "," + std::to_string(e) + "," +
+              std::to_string(static_cast<std::int64_t>(count)) + ",0.5\n";
+    }
+  }
+  return text;
+}
+
+// 64 experts, top 6, in 4 layers.
+struct CountedLoadTest : ::testing::Test {
+  CountedLoadTest() {
+    LayerShape layer;
+    layer.ffn.experts = 64;
+    layer.ffn.top_k = 6;
+    model.kinds = {layer};
+    model.layers = {0, 0, 0, 0};
+    Draw draw(11);
+    auto histogram = parse_expert_histogram(drawn_csv(draw, 4, 64), "counts.csv");
+    workload.expert_load = std::make_shared<const ExpertHistogram>(std::move(histogram).value());
+  }
+  ModelShape model;
+  Workload workload{1000, 100, {}, {}, 0};
+};
+
+// What a step waits for is the mean over layers of their maxima; nothing is fitted here.
+TEST_F(CountedLoadTest, IsWhatSamplingGives) {
+  const ExpertLoad load = expert_load(model, 0, workload);
+  const ExpertProfile profile = expert_profile(model, 0, workload);
+  std::vector<std::size_t> place(64);
+  std::iota(place.begin(), place.end(), std::size_t{0});
+  Draw draw(12);
+  for (const std::int64_t ep : {1, 4, 16, 64}) {
+    for (const std::int64_t rows : {8, 64, 512}) {
+      const Setting s{64, 6, ep, rows, 0};
+      Routed drawn;
+      for (const std::vector<double>& share : profile.layers) {
+        for (int i = 0; i < 40; ++i) add(drawn, routed(draw, s, share, place), 1.0 / 160);
+      }
+      const auto n = static_cast<double>(rows);
+      const double peak = load.peak_share(ep, 0);
+      const ExpertLoad::Busiest busiest = load.busiest(n, ep, 64 / ep, peak);
+      const ExpertLoad::Dispatch dispatch = load.dispatch(n, ep, 64 / ep, peak);
+      SCOPED_TRACE(::testing::Message() << "ep " << ep << ", " << rows << " rows");
+      EXPECT_NEAR(busiest.rows / drawn.busiest.rows, 1, 0.05);
+      EXPECT_NEAR(busiest.experts / drawn.busiest.experts, 1, 0.05);
+      EXPECT_NEAR(load.overflow(rows, 1.25), drawn.overflow, 0.02);
+      if (ep == 1) continue;
+      EXPECT_NEAR(dispatch.sent / drawn.dispatch.sent, 1, 0.05);
+      EXPECT_NEAR(dispatch.received / drawn.dispatch.received, 1, 0.15);
+    }
+  }
+}
+
+TEST_F(CountedLoadTest, EqualCountsAreTheEvenLoad) {
+  workload.expert_load = std::make_shared<const ExpertHistogram>(
+      ExpertHistogram{"h", 64, {0, 2}, std::vector<std::int64_t>(2 * 64, 7)});
+  const ExpertLoad counted = expert_load(model, 0, workload);
+  const ExpertLoad even(64, 6, 0);
+  for (const std::int64_t ep : {1, 4, 64}) {
+    for (const std::int64_t redundant : {std::int64_t{0}, ep}) {
+      EXPECT_NEAR(counted.peak_share(ep, redundant), 1, 1e-9);
+      EXPECT_NEAR(counted.worst_peak_share(ep, redundant), 1, 1e-9);
+    }
+    for (const double rows : {0.5, 1.0, 17.0, 4096.0}) {
+      const ExpertLoad::Busiest a = counted.busiest(rows, ep, 64 / ep, 1);
+      const ExpertLoad::Busiest b = even.busiest(rows, ep, 64 / ep, 1);
+      EXPECT_NEAR(a.rows, b.rows, 1e-9 * b.rows);
+      EXPECT_NEAR(a.experts, b.experts, 1e-9 * b.experts);
+    }
+  }
+  EXPECT_NEAR(counted.overflow(100, 1.1), even.overflow(100, 1.1), 1e-9);
+}
+
+// Where groups do not matter neither does which expert is the hot one.
+TEST_F(CountedLoadTest, OrderMattersOnlyToPlacement) {
+  ExpertHistogram sorted = *workload.expert_load;
+  for (std::ptrdiff_t layer = 0; layer < 4; ++layer) {
+    std::sort(sorted.counts.begin() + layer * 64, sorted.counts.begin() + (layer + 1) * 64);
+  }
+  const ExpertLoad before = expert_load(model, 0, workload);
+  workload.expert_load = std::make_shared<const ExpertHistogram>(sorted);
+  const ExpertLoad after = expert_load(model, 0, workload);
+  for (const double rows : {1.0, 32.0, 1000.0}) {
+    EXPECT_NEAR(after.busiest(rows, 4, 16, 1.2).experts, before.busiest(rows, 4, 16, 1.2).experts,
+                1e-9);
+  }
+  EXPECT_NEAR(after.overflow(500, 1.2), before.overflow(500, 1.2), 1e-12);
+  EXPECT_NEAR(after.peak_share(64, 0), before.peak_share(64, 0), 1e-9);
+  EXPECT_NEAR(after.peak_share(8, 32), before.peak_share(8, 32), 1e-9);
+  EXPECT_GT(after.peak_share(8, 0), 1.2 * before.peak_share(8, 0)) << "hot ones side by side";
+}
+
+TEST_F(CountedLoadTest, CopiesNeverRaiseThePeakAndTheWorstLayerIsAtLeastTheMean) {
+  const ExpertLoad load = expert_load(model, 0, workload);
+  for (const std::int64_t ep : {2, 8, 32}) {
+    const double alone = load.peak_share(ep, 0);
+    for (const std::int64_t redundant : {1, 8, 32, 64}) {
+      EXPECT_LE(load.peak_share(ep, redundant), alone);
+      EXPECT_GE(load.worst_peak_share(ep, redundant), load.peak_share(ep, redundant));
+    }
   }
 }
 

@@ -49,7 +49,7 @@ std::vector<Copy> copies_of(std::span<const double> share, std::int64_t ep,
   std::vector<std::int64_t> number(share.size(), 1);
   const auto part = [&](std::size_t e) { return share[e] / static_cast<double>(number[e]); };
   std::priority_queue<std::pair<double, std::size_t>> hottest;
-  for (std::size_t e = 0; e < share.size(); ++e) hottest.emplace(share[e], e);
+  for (std::size_t e = 0; e < share.size() && ep > 1; ++e) hottest.emplace(share[e], e);
   for (std::int64_t r = 0; r < redundant && !hottest.empty(); ++r) {
     const std::size_t e = hottest.top().second;
     hottest.pop();

@@ -16,19 +16,22 @@ std::vector<double> capped(std::vector<double> share, std::int64_t top_k) {
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order,
                            [&](std::size_t a, std::size_t b) { return share[a] > share[b]; });
+  std::vector<double> rest(order.size());  // sum from there on, smallest first
+  double sum = 0;
+  for (std::size_t i = order.size(); i-- > 0;) rest[i] = sum += share[order[i]];
   const double cap = 1.0 / static_cast<double>(top_k);
-  double rest = std::accumulate(share.begin(), share.end(), 0.0);
   double held = 0;  // sum of the shares at the cap
   std::size_t first = 0;
-  while (first + 1 < order.size() && rest > 0 && share[order[first]] * (1 - held) / rest > cap) {
-    rest -= share[order[first]];
+  while (first + 1 < order.size() && rest[first] > 0 &&
+         share[order[first]] * (1 - held) / rest[first] > cap) {
     share[order[first++]] = cap;
-    held += cap;
+    held = static_cast<double>(first) * cap;
   }
   // Fewer were ever chosen than a row picks: the others share what is left.
   const auto left = static_cast<double>(order.size() - first);
+  const double whole = rest[first];
   for (std::size_t i = first; i < order.size(); ++i) {
-    share[order[i]] = rest > 0 ? share[order[i]] * (1 - held) / rest : (1 - held) / left;
+    share[order[i]] = whole > 0 ? share[order[i]] / whole * (1 - held) : (1 - held) / left;
   }
   return share;
 }

@@ -19,6 +19,7 @@ LayerRouting even_routing(std::int64_t experts, std::int64_t top_k, std::int64_t
   layer.tokens = experts * rounds;
   layer.wanted = layer.tokens * top_k;
   layer.assigned.assign(static_cast<std::size_t>(experts), rounds * top_k);
+  layer.chosen = layer.assigned;
   layer.refused.assign(static_cast<std::size_t>(experts), 0);
   layer.score.assign(static_cast<std::size_t>(experts), rounds * kOne);
   return layer;
@@ -61,6 +62,7 @@ LayerRouting random_layer(std::mt19937& random, std::size_t experts) {
   layer.tokens = 1 + static_cast<std::int64_t>(random() % 100);
   layer.wanted = layer.tokens * 2;
   for (std::size_t e = 0; e < experts; ++e) {
+    layer.chosen.push_back(static_cast<std::int64_t>(random() % 60));
     layer.assigned.push_back(static_cast<std::int64_t>(random() % 50));
     layer.refused.push_back(static_cast<std::int64_t>(random() % 5));
     layer.score.push_back(static_cast<std::int64_t>(random()) << 12);
@@ -168,6 +170,7 @@ TEST(Report, JsonSaysWhatTheReportHolds) {
   EXPECT_EQ(json["collectives"]["dispatch"]["calls"], 11);
   ASSERT_EQ(json["routing"].size(), 1U);  // the layer that saw tokens
   EXPECT_EQ(json["routing"][0]["layer"], 1);
+  EXPECT_EQ(json["routing"][0]["chosen"], Json(report.routing.layers[1].chosen));
   EXPECT_NEAR(json["routing"][0]["balance_loss"].get<double>(), 1.0, 1e-9);
   EXPECT_EQ(json["memory"]["predicted_peak_bytes"], 1020);
   EXPECT_EQ(json["memory"]["peak_bytes"], 1000);

@@ -106,10 +106,28 @@ TEST(Workload, RefusalsNameFileAndLine) {
   expect_says(workload_refusal("isl: 1\nosl: 2\nskew: nan\n"), {"w.yaml:3", "skew"});
 }
 
+TEST(Workload, ExpertLoadIsFoundBesideTheWorkload) {
+  const auto named = load_workload(PENTAFOLD_SOURCE_DIR "/specs/workloads/tiny-moe.yaml");
+  ASSERT_TRUE(named.ok()) << named.error().to_string();
+  ASSERT_NE(named->expert_load, nullptr);
+  EXPECT_EQ(named->expert_load->experts, 16);
+  EXPECT_EQ(named->expert_load->layers.size(), 8U);
+  EXPECT_FALSE(named->even());
+  expect_says(workload_refusal("isl: 1\nosl: 2\nexpert_load: no/such.csv\n"),
+              {"w.yaml:3", "no/such.csv: no such file"});
+  const std::string counts = PENTAFOLD_SOURCE_DIR "/specs/workloads/tiny-moe.experts.json";
+  expect_says(workload_refusal("isl: 1\nosl: 2\nskew: 0.5\nexpert_load: " + counts + "\n"),
+              {"w.yaml:4", "skew and expert_load", "keep one"});
+  expect_says(workload_refusal("isl: 1\nosl: 2\nexpert_load: " PENTAFOLD_SOURCE_DIR
+                               "/specs/workloads/chat.yaml\n"),
+              {"w.yaml:3", "chat.yaml:1", "column"});
+}
+
 TEST(Workload, ExamplesOfTheCatalogAreReadable) {
   int files = 0;
   for (const auto& entry :
        std::filesystem::directory_iterator(PENTAFOLD_SOURCE_DIR "/specs/workloads")) {
+    if (entry.path().extension() != ".yaml") continue;  // counts beside them
     const auto workload = load_workload(entry.path().string());
     ASSERT_TRUE(workload.ok()) << workload.error().to_string();
     EXPECT_TRUE(validate(*workload, {}).ok());

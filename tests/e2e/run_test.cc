@@ -85,6 +85,7 @@ TEST(Run, JsonHoldsTimesTokensRoutingAndTraffic) {
     std::int64_t assigned = 0;
     for (const Json& count : layer["assigned"]) assigned += count.get<std::int64_t>();
     EXPECT_EQ(assigned, 2 * (3 + 8)) << "dropless top-2";
+    EXPECT_EQ(layer["chosen"], layer["assigned"]);
   }
   for (const char* name : {"dispatch", "combine", "all_reduce"}) {
     EXPECT_GT(json["collectives"][name]["bytes"].get<std::int64_t>(), 0) << name;
