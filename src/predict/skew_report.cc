@@ -11,7 +11,7 @@
 namespace pentafold {
 namespace {
 
-constexpr double kStep = 0.1;  // between the exponents that are tried before halving
+constexpr int kTried = 30;  // parts of the range whose ends are tried before halving
 constexpr int kHalvings = 7;
 constexpr int kShownEvery = 5;
 
@@ -88,9 +88,8 @@ std::optional<ExpertBalance> expert_balance(const StepCost& costs, const Worker&
   out.cut_folds = expert_degree_fits(costs.model(), out.cut.etp);
   out.asked = both(costs, out);
   std::vector<ExpertBalance::Point> tried;
-  const int steps = static_cast<int>(kHighestSkew / kStep + 0.5);
-  for (int i = 0; i <= steps; ++i) {
-    const double skew = kStep * i;
+  for (int i = 0; i <= kTried; ++i) {
+    const double skew = kHighestSkew * i / kTried;
     tried.push_back({skew, at_skew(costs, out, skew)});
     if (i % kShownEvery == 0) out.points.push_back(tried.back());
   }

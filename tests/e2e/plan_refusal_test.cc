@@ -37,6 +37,21 @@ std::vector<std::string> asked(const BadQuestion& question) {
   return line;
 }
 
+std::vector<BadQuestion> bad_expert_loads() {
+  return {
+      {"ExpertLoadMissing", {"--expert-load", "no/such.csv"}, "no/such.csv: no such file"},
+      {"ExpertLoadOfNoCounts",
+       {"--expert-load", "specs/gpus.yaml"},
+       "specs/gpus.yaml:1: the header"},
+      {"ExpertLoadAndSkew",
+       {"--expert-load", "specs/workloads/tiny-moe.experts.json", "--skew", "1"},
+       "give one"},
+      {"ExpertLoadOfAnotherModel",
+       {"--expert-load", "specs/workloads/tiny-moe.experts.json", "--model", "mixtral-8x7b"},
+       "counts expert 15"},
+  };
+}
+
 std::vector<BadQuestion> bad_questions() {
   return {
       {"NoModel", {"--model", ""}, "no model: give --model"},
@@ -54,16 +69,6 @@ std::vector<BadQuestion> bad_questions() {
       {"GpusBeyondNumbers", {"--gpus", "100000000000000000000"}, "from 1 to"},
       {"NoWorkload", {"--osl", ""}, "no workload: give --isl and --osl"},
       {"WorkloadMissing", {"--workload", "no/such.yaml"}, "no/such.yaml: no such file"},
-      {"ExpertLoadMissing", {"--expert-load", "no/such.csv"}, "no/such.csv: no such file"},
-      {"ExpertLoadOfNoCounts",
-       {"--expert-load", "specs/gpus.yaml"},
-       "specs/gpus.yaml:1: the header"},
-      {"ExpertLoadAndSkew",
-       {"--expert-load", "specs/workloads/tiny-moe.experts.json", "--skew", "1"},
-       "give one"},
-      {"ExpertLoadOfAnotherModel",
-       {"--expert-load", "specs/workloads/tiny-moe.experts.json", "--model", "mixtral-8x7b"},
-       "counts expert 15"},
       {"PromptEmpty", {"--isl", "0"}, "isl = 0 must be 1 to"},
       {"PromptNegative", {"--isl", "-1"}, "isl = -1 must be 1 to"},
       {"PromptWithUnit", {"--isl", "4k"}, "--isl"},
@@ -112,6 +117,8 @@ TEST_P(BadQuestionTest, IsRefusedInOneSentence) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Plan, BadQuestionTest, ::testing::ValuesIn(bad_questions()),
+                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(ExpertLoad, BadQuestionTest, ::testing::ValuesIn(bad_expert_loads()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(BadQuestion, WithoutTheChangesItIsAnswered) {
