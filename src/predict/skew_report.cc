@@ -46,7 +46,8 @@ SpreadAndCut at_skew(const StepCost& costs, const ExpertBalance& balance, double
   Workload workload = costs.workload();
   workload.expert_load = nullptr;
   workload.skew = skew;
-  const StepCost skewed(costs.model(), costs.cluster(), costs.constants(), workload);
+  const StepCost skewed(costs.model(), costs.cluster(), costs.engine(), workload,
+                        costs.operators());
   return both(skewed, balance);
 }
 
