@@ -11,7 +11,7 @@ namespace {
 struct SkewReportTest : ::testing::Test {
   ModelShape model = load_shape("mixtral-8x7b").value().model;
   ClusterSpec cluster = default_cluster(find_gpu("h100").value(), 8);
-  CostConstants constants;
+  EngineProfile engine;
   Workload workload{4000, 1000, {}, {}, 0};
 
   Worker worker(std::int64_t ep, std::int64_t etp) const {
@@ -25,14 +25,14 @@ struct SkewReportTest : ::testing::Test {
     return w;
   }
   std::optional<ExpertBalance> balance(const Worker& w) const {
-    const StepCost costs(model, cluster, constants, workload);
+    const StepCost costs(model, cluster, engine, workload);
     return expert_balance(costs, w);
   }
   // Expert part of a decode step of 64 rows in each dp group, told plainly.
   double decode_seconds(const Worker& w, double skew) const {
     Workload skewed = workload;
     skewed.skew = skew;
-    const StepCost costs(model, cluster, constants, skewed);
+    const StepCost costs(model, cluster, engine, skewed);
     return costs.experts(0, w, 64, costs.peak_share(0, w)).seconds *
            static_cast<double>(model.num_layers());
   }
