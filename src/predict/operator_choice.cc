@@ -16,6 +16,9 @@ constexpr double kOtherKind = 4;
 // Beyond this many doublings another format of the same device says more: H100's fp8 products are
 // 57 % off on H20, which computes 7 times less at the same bandwidth.
 constexpr double kNearDoublings = 2;
+// Within this the engine's own kernels on the other device say more than other engines' on this
+// one: H100 and H200 differ in memory only.
+constexpr double kKinDoublings = 1;
 // No table: a roofline at 60 % of the peak and 70 % of the bandwidth behind a 5 us start.
 constexpr double kAnalyticError = 0.6;
 constexpr double kAnalyticFloorS = 5e-6;
@@ -83,12 +86,12 @@ Surface analytic_surface() {
   return out;
 }
 
-const MeasuredDevice* nearest_with(Op op, const GpuSpec& gpu,
+const MeasuredDevice* nearest_with(Op op, KernelSource kernels, const GpuSpec& gpu,
                                    std::span<const MeasuredDevice> devices) {
   const MeasuredDevice* best = nullptr;
   double least = std::numeric_limits<double>::infinity();
   for (const MeasuredDevice& device : devices) {
-    if (device.tables->find(op, KernelSource::Any) == nullptr) continue;
+    if (device.tables->find(op, kernels) == nullptr) continue;
     const double far = distance(op, gpu, device.gpu);
     if (far < least) {
       least = far;
@@ -155,8 +158,13 @@ OperatorChoice choose_operator(Op op, KernelSource kernels, const GpuSpec& gpu,
   // A near format of this device before the same format of one that is far away.
   for (const double reach : {kNearDoublings, std::numeric_limits<double>::infinity()}) {
     for (const Op candidate : stand_ins(op)) {
-      const MeasuredDevice* device = nearest_with(candidate, gpu, devices);
+      const MeasuredDevice* device = nearest_with(candidate, KernelSource::Any, gpu, devices);
       if (device == nullptr || distance(op, gpu, device->gpu) > reach) continue;
+      const MeasuredDevice* same_kernels = nearest_with(candidate, kernels, gpu, devices);
+      if (same_kernels != nullptr && device->tables->has_sources(candidate) &&
+          distance(op, gpu, same_kernels->gpu) <= kKinDoublings) {
+        device = same_kernels;
+      }
       return taken_from(*device, op, candidate, {kernels, gpu.name});
     }
   }
