@@ -9,10 +9,16 @@ namespace {
 
 // What another device's utilisation may be off by, in ln, 80 % of the time: measured between the
 // devices that have tables (docs/operators.md).
-constexpr double kTransferError = 0.35;
+constexpr double kTransferError = 0.45;
 // Workstation parts (no link of this rate, GDDR) and accelerators are this many doublings apart.
 constexpr double kScaleUpLink = 100e9;
 constexpr double kOtherKind = 4;
+// Beyond this many doublings another format of the same device says more: H100's fp8 products are
+// 57 % off on H20, which computes 7 times less at the same bandwidth.
+constexpr double kNearDoublings = 2;
+// Within this the engine's own kernels on the other device say more than other engines' on this
+// one: H100 and H200 differ in memory only.
+constexpr double kKinDoublings = 1;
 // No table: a roofline at 60 % of the peak and 70 % of the bandwidth behind a 5 us start.
 constexpr double kAnalyticError = 0.6;
 constexpr double kAnalyticFloorS = 5e-6;
@@ -80,12 +86,12 @@ Surface analytic_surface() {
   return out;
 }
 
-const MeasuredDevice* nearest_with(Op op, const GpuSpec& gpu,
+const MeasuredDevice* nearest_with(Op op, KernelSource kernels, const GpuSpec& gpu,
                                    std::span<const MeasuredDevice> devices) {
   const MeasuredDevice* best = nullptr;
   double least = std::numeric_limits<double>::infinity();
   for (const MeasuredDevice& device : devices) {
-    if (device.tables->find(op, KernelSource::Any) == nullptr) continue;
+    if (device.tables->find(op, kernels) == nullptr) continue;
     const double far = distance(op, gpu, device.gpu);
     if (far < least) {
       least = far;
@@ -93,6 +99,28 @@ const MeasuredDevice* nearest_with(Op op, const GpuSpec& gpu,
     }
   }
   return best;
+}
+
+struct Wanted {
+  KernelSource kernels = KernelSource::Any;
+  const std::string& gpu;
+};
+
+OperatorChoice taken_from(const MeasuredDevice& device, Op op, Op candidate, const Wanted& wanted) {
+  const Surface* own = device.tables->find(candidate, wanted.kernels);
+  const Surface* any = device.tables->find(candidate, KernelSource::Any);
+  OperatorChoice out{own != nullptr ? *own : *any, Provenance::Measured,
+                     device.tables->link_latency_s, device.tables->gpu};
+  double& error = out.surface.log_error;
+  if (candidate != op || (own == nullptr && device.tables->has_sources(candidate))) {
+    out.provenance = Provenance::Interpolated;
+    error = combined_error(error, kForeignError);
+  }
+  if (out.gpu != wanted.gpu) {
+    out.provenance = Provenance::Transferred;
+    error = combined_error(error, kTransferError);
+  }
+  return out;
 }
 
 }  // namespace
@@ -127,23 +155,18 @@ std::vector<MeasuredDevice> measured_devices(std::span<const OperatorTables> tab
 
 OperatorChoice choose_operator(Op op, KernelSource kernels, const GpuSpec& gpu,
                                std::span<const MeasuredDevice> devices) {
-  for (const Op candidate : stand_ins(op)) {
-    const MeasuredDevice* device = nearest_with(candidate, gpu, devices);
-    if (device == nullptr) continue;
-    const Surface* own = device->tables->find(candidate, kernels);
-    const Surface* any = device->tables->find(candidate, KernelSource::Any);
-    OperatorChoice out{own != nullptr ? *own : *any, Provenance::Measured,
-                       device->tables->link_latency_s, device->tables->gpu};
-    double& error = out.surface.log_error;
-    if (candidate != op || (own == nullptr && device->tables->has_sources(candidate))) {
-      out.provenance = Provenance::Interpolated;
-      error = combined_error(error, kForeignError);
+  // A near format of this device before the same format of one that is far away.
+  for (const double reach : {kNearDoublings, std::numeric_limits<double>::infinity()}) {
+    for (const Op candidate : stand_ins(op)) {
+      const MeasuredDevice* device = nearest_with(candidate, KernelSource::Any, gpu, devices);
+      if (device == nullptr || distance(op, gpu, device->gpu) > reach) continue;
+      const MeasuredDevice* same_kernels = nearest_with(candidate, kernels, gpu, devices);
+      if (same_kernels != nullptr && device->tables->has_sources(candidate) &&
+          distance(op, gpu, same_kernels->gpu) <= kKinDoublings) {
+        device = same_kernels;
+      }
+      return taken_from(*device, op, candidate, {kernels, gpu.name});
     }
-    if (out.gpu != gpu.name) {
-      out.provenance = Provenance::Transferred;
-      error = combined_error(error, kTransferError);
-    }
-    return out;
   }
   OperatorChoice out;
   out.surface = analytic_surface();

@@ -1,10 +1,10 @@
 // operator_choice: whose measurements an operator on a device takes.
 //
 // In order: the operator itself from the nearest device that has it, a near format or plainer
-// variant of it likewise, a plain roofline. Near is by doublings of what the operator leans on:
-// peak and memory bandwidth, or a link's bandwidth and latency. Own tables are always nearest.
-// Source: none: a design. Cost: O(tables) an operator, once per Operators. Held by
-// predict/operators_test.cc.
+// variant of it likewise (before a device that is far away), a plain roofline. Near is by doublings
+// of what the operator leans on: peak and memory bandwidth, or a link's bandwidth and latency. Own
+// tables are always nearest. Source: none: a design. Cost: O(tables) an operator, once per
+// Operators. Held by predict/operators_test.cc.
 #pragma once
 
 #include <cstdint>
