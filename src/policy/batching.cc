@@ -30,11 +30,10 @@ std::int64_t Batcher::blocks_of(std::int64_t tokens) const {
   return (tokens + limits_.block_tokens - 1) / limits_.block_tokens;
 }
 
-bool Batcher::fits(std::int64_t prompt, std::int64_t max_output) const {
-  // Each alone first: only what could fit is small enough to add.
-  if (prompt / limits_.block_tokens > limits_.blocks_per_group) return false;
-  if (max_output / limits_.block_tokens > limits_.blocks_per_group) return false;
-  return blocks_of(prompt + max_output) <= limits_.blocks_per_group;
+std::int64_t Batcher::blocks_needed(std::int64_t prompt, std::int64_t max_output) const {
+  // The longer one alone first: only what could fit is small enough to add.
+  const std::int64_t longer = std::max(prompt, max_output) / limits_.block_tokens;
+  return longer > limits_.blocks_per_group ? longer : blocks_of(prompt + max_output);
 }
 
 std::int64_t Batcher::choose_group() const {

@@ -107,8 +107,12 @@ class Batcher {
   explicit Batcher(const BatchLimits& limits);
 
   const BatchLimits& limits() const { return limits_; }
+  // KV blocks of a sequence at its longest; for absurd lengths a number that is too large as well.
+  std::int64_t blocks_needed(std::int64_t prompt, std::int64_t max_output) const;
   // Whether it could run alone.
-  bool fits(std::int64_t prompt, std::int64_t max_output) const;
+  bool fits(std::int64_t prompt, std::int64_t max_output) const {
+    return blocks_needed(prompt, max_output) <= limits_.blocks_per_group;
+  }
   // Its slot, valid until finish; none if it does not fit. prompt >= 1, max_output >= 1.
   std::optional<std::int32_t> add(NewSequence sequence);
 
