@@ -294,6 +294,28 @@ TEST(Batcher, SharedPrefixesAreComputedOnce) {
   EXPECT_EQ(batcher.used_blocks(), 3 + 1 + 1);
 }
 
+// What it has computed stays, and goes on when those that decode are done.
+TEST(Batcher, APromptWithoutRoomWaitsForDecodesWithItsBlocks) {
+  BatchLimits limits;
+  limits.blocks_per_group = 8;
+  limits.block_tokens = 4;
+  limits.piece_tokens = 7;
+  Batcher batcher(limits);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(batcher.add({i, 4, 5, 0, 0, {}}).has_value());
+  const std::int32_t waits = batcher.add({3, 14, 2, 0, 0, {}}).value();
+  for (int number = 1; number <= 6; ++number) {
+    const BatchStep step = batcher.next();
+    EXPECT_TRUE(step.preempted.empty());
+    const bool its = std::any_of(step.parts.begin(), step.parts.end(),
+                                 [&](const StepPart& part) { return part.slot == waits; });
+    EXPECT_EQ(its, number == 1 || number == 6) << number;
+    EXPECT_EQ(batcher.at(waits).computed, number < 6 ? 7 : 14);
+    for (const StepPart& part : step.parts) {
+      if (part.samples && batcher.token(part.slot)) batcher.finish(part.slot);
+    }
+  }
+}
+
 TEST(Batcher, LongSequencesRunInSmallBatches) {
   BatchLimits limits;
   limits.blocks_per_group = 1000;

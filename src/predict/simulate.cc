@@ -41,7 +41,8 @@ class RequestSource {
   double released_s_ = 0;
 };
 
-// Equal times: requests reach schedulers before steps end, so that they are seen by the next ones.
+// Of equal times the one planned first comes first. Steps begin when all of a time are over, so a
+// request that arrives as a step ends is seen by the next one.
 enum class EventKind { Ready, Transferred, StepEnd };
 struct Event {
   double time_s = 0;
@@ -50,7 +51,7 @@ struct Event {
   std::size_t subject = 0;  // request, or replica counted through both pools
   std::size_t replica = 0;  // where a request goes
   friend bool operator>(const Event& a, const Event& b) {
-    return std::tie(a.time_s, a.kind, a.order) > std::tie(b.time_s, b.kind, b.order);
+    return std::tie(a.time_s, a.order) > std::tie(b.time_s, b.order);
   }
 };
 
