@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace pentafold {
 
@@ -236,6 +237,7 @@ bool Batcher::grow(Group& group, std::int32_t index, std::int64_t tokens, bool o
 void Batcher::preempt(Group& group, std::int32_t index) {
   Sequence& s = slot(index);
   std::erase(group.running, index);
+  if (limits_.share_prefixes && limits_.preemption == Preemption::Recompute) keep_cached(group, s);
   group.pool.release(s.blocks);
   if (limits_.preemption == Preemption::Swap) {
     step_.swapped_blocks += std::ssize(s.blocks);
@@ -251,6 +253,17 @@ void Batcher::preempt(Group& group, std::int32_t index) {
   ++waiting_count_;
   --running_count_;
   step_.preempted.push_back(index);
+}
+
+// What it has computed can be found again until somebody takes the blocks, its answer too. No other
+// sequence knows the names of those that the caller has not named.
+void Batcher::keep_cached(Group& group, Sequence& s) {
+  const auto whole = static_cast<std::size_t>(s.computed / limits_.block_tokens);
+  while (s.hashes.size() < whole) {
+    const std::uint64_t own = mix64(static_cast<std::uint64_t>(s.number));
+    s.hashes.push_back(mix64(own + s.hashes.size()));
+  }
+  for (std::size_t b = 0; b < whole; ++b) group.pool.publish(s.blocks[b], s.hashes[b]);
 }
 
 bool Batcher::token(std::int32_t index) {

@@ -51,7 +51,7 @@ struct BatchLimits {
   // stay within this (one sequence may always run). Long sequences then run in small batches.
   std::int64_t max_context = kUnlimited;
   bool mixed_steps = true;
-  bool share_prefixes = false;
+  bool share_prefixes = false;  // what was computed is found again by its hash
   Preemption preemption = Preemption::Recompute;
   GroupChoice group_choice = GroupChoice::RoundRobin;
 };
@@ -173,6 +173,7 @@ class Batcher {
   void compute_piece(Group& group, std::int32_t slot);
   bool grow(Group& group, std::int32_t slot, std::int64_t tokens, bool only_prompts);
   void preempt(Group& group, std::int32_t slot);
+  void keep_cached(Group& group, Sequence& sequence);
   bool blocks_suffice(const Group& group, std::int64_t steps) const;
 
   BatchLimits limits_;

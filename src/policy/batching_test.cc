@@ -274,6 +274,29 @@ TEST(Batcher, SwapComputesEveryTokenOnceAndRecomputeTheLostOnesAgain) {
   EXPECT_GT(lost, 0);
 }
 
+// With a cache that keeps what it can, preempted sequences compute less again.
+TEST(Batcher, PreemptedSequencesFindTheirOwnBlocksAgain) {
+  std::map<bool, std::int64_t> rows;
+  for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
+    Case c = random_case(seed);
+    c.limits.preemption = Preemption::Recompute;
+    for (NewSequence& s : c.sequences) s.hashes.clear();
+    for (const bool share : {false, true}) {
+      c.limits.share_prefixes = share;
+      Play play(c);
+      play.run([&](const BatchStep& step) {
+        for (const StepPart& part : step.parts) rows[share] += part.tokens;
+        for (const std::int32_t slot : step.admitted) {
+          if (play.batcher.at(slot).preemptions == 0) {
+            EXPECT_EQ(play.batcher.at(slot).shared, 0) << "another's blocks, seed " << seed;
+          }
+        }
+      });
+    }
+  }
+  EXPECT_LT(rows[true], rows[false]);
+}
+
 // A shared beginning saves prompt rows, and never the row that gives the first token.
 TEST(Batcher, SharedPrefixesAreComputedOnce) {
   BatchLimits limits;
