@@ -23,6 +23,7 @@ Case random_case(std::uint32_t seed) {
   Case c;
   c.limits.groups = upto(3);
   c.limits.block_tokens = upto(5);
+  c.limits.hash_tokens = upto(7);
   c.limits.blocks_per_group = 60 / c.limits.block_tokens + upto(6);
   if (random() % 2) c.limits.max_sequences = upto(8);
   if (random() % 2) c.limits.max_group_sequences = upto(5);
@@ -40,7 +41,7 @@ Case random_case(std::uint32_t seed) {
     s.max_output = upto(20);
     s.priority = random() % 4 == 0 ? upto(3) : 2;
     const std::uint64_t family = random() % 3;
-    for (std::int64_t b = 0; b < s.prompt / c.limits.block_tokens; ++b) {
+    for (std::int64_t b = 0; b < s.prompt / c.limits.hash_tokens; ++b) {
       s.hashes.push_back(family * 1000 + static_cast<std::uint64_t>(b));
     }
     if (random() % 8 == 0 && s.max_output > 1) s.generated = 1;  // comes with its cache
@@ -302,6 +303,7 @@ TEST(Batcher, SharedPrefixesAreComputedOnce) {
   BatchLimits limits;
   limits.blocks_per_group = 100;
   limits.block_tokens = 4;
+  limits.hash_tokens = 4;
   limits.share_prefixes = true;
   Batcher batcher(limits);
   const std::vector<std::uint64_t> hashes = {1, 2, 3};

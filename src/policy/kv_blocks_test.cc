@@ -85,13 +85,15 @@ TEST(KvBlockPool, AgreesWithAPlainPool) {
         while (here < std::ssize(hashes) && plain.knows(hashes[static_cast<std::size_t>(here)])) {
           ++here;
         }
-        const auto found = pool.find_prefix(hashes);
-        ASSERT_EQ(found.blocks, here);
         std::vector<std::int32_t> mine;
-        pool.share(std::span(hashes).first(static_cast<std::size_t>(here)), mine);
+        for (std::int64_t i = 0; i < std::ssize(hashes); ++i) {
+          const std::uint64_t hash = hashes[static_cast<std::size_t>(i)];
+          ASSERT_EQ(pool.find(hash), plain.knows(hash) ? plain.block_of(hash) : KvBlockPool::kNone);
+        }
         for (std::int64_t i = 0; i < here; ++i) {
           const std::uint64_t hash = hashes[static_cast<std::size_t>(i)];
-          ASSERT_EQ(mine[static_cast<std::size_t>(i)], plain.block_of(hash));
+          mine.push_back(pool.find(hash));
+          pool.share(mine.back());
           plain.share(hash);
         }
         const std::int64_t fresh = random() % 6;
@@ -125,20 +127,20 @@ TEST(KvBlockPool, AgreesWithAPlainPool) {
   }
 }
 
-TEST(KvBlockPool, FindTellsWhatSharingWouldTakeFromTheAvailable) {
+TEST(KvBlockPool, OnlySharingIdleBlocksTakesFromTheAvailable) {
   KvBlockPool pool(8);
-  const auto hashes = prefix_of(1, 3);
-  std::vector<std::int32_t> first;
-  ASSERT_TRUE(pool.allocate(3, first));
-  for (std::size_t i = 0; i < 3; ++i) pool.publish(first[i], hashes[i]);
-  EXPECT_EQ(pool.find_prefix(hashes).idle, 0);
-  pool.release(first);
-  EXPECT_EQ(pool.find_prefix(hashes).idle, 3);
+  std::vector<std::int32_t> blocks;
+  ASSERT_TRUE(pool.allocate(1, blocks));
+  pool.publish(blocks[0], 7);
+  EXPECT_FALSE(pool.idle(blocks[0]));
+  pool.share(blocks[0]);
+  EXPECT_EQ(pool.available(), 7);
+  pool.release(blocks);
+  pool.release(blocks);
+  EXPECT_TRUE(pool.idle(blocks[0]));
   EXPECT_EQ(pool.available(), 8);
-  std::vector<std::int32_t> second;
-  pool.share(hashes, second);
-  EXPECT_EQ(second, first);
-  EXPECT_EQ(pool.available(), 5);
+  pool.share(pool.find(7));
+  EXPECT_EQ(pool.available(), 7);
 }
 
 }  // namespace
