@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace pentafold {
 
 Batcher::Batcher(const BatchLimits& limits) : limits_(limits) {
-  CHECK(limits.groups >= 1 && limits.block_tokens >= 1 && limits.max_sequences >= 1 &&
-        limits.max_group_sequences >= 1 && limits.step_tokens >= 1 && limits.piece_tokens >= 1);
+  CHECK(limits.groups >= 1 && limits.block_tokens >= 1 && limits.hash_tokens >= 1 &&
+        limits.max_sequences >= 1 && limits.max_group_sequences >= 1 && limits.step_tokens >= 1 &&
+        limits.piece_tokens >= 1);
   for (std::int64_t i = 0; i < limits.groups; ++i) groups_.emplace_back(limits.blocks_per_group);
 }
 
@@ -30,11 +32,10 @@ std::int64_t Batcher::blocks_of(std::int64_t tokens) const {
   return (tokens + limits_.block_tokens - 1) / limits_.block_tokens;
 }
 
-bool Batcher::fits(std::int64_t prompt, std::int64_t max_output) const {
-  // Each alone first: only what could fit is small enough to add.
-  if (prompt / limits_.block_tokens > limits_.blocks_per_group) return false;
-  if (max_output / limits_.block_tokens > limits_.blocks_per_group) return false;
-  return blocks_of(prompt + max_output) <= limits_.blocks_per_group;
+std::int64_t Batcher::blocks_needed(std::int64_t prompt, std::int64_t max_output) const {
+  // The longer one alone first: only what could fit is small enough to add.
+  const std::int64_t longer = std::max(prompt, max_output) / limits_.block_tokens;
+  return longer > limits_.blocks_per_group ? longer : blocks_of(prompt + max_output);
 }
 
 std::int64_t Batcher::choose_group() const {
@@ -77,23 +78,71 @@ std::optional<std::int32_t> Batcher::add(NewSequence sequence) {
   return index;
 }
 
+// What a block of this content is called. Those that no hash covers are known to their own sequence
+// alone, which may find them again after it was preempted.
+std::uint64_t Batcher::name_of(std::span<const std::uint64_t> hashes, std::int64_t number,
+                               std::int64_t block) const {
+  const std::int64_t last = ((block + 1) * limits_.block_tokens - 1) / limits_.hash_tokens;
+  const auto index = static_cast<std::uint64_t>(block);
+  if (last < std::ssize(hashes)) {
+    return mix64(hashes[static_cast<std::size_t>(last)] ^ mix64(index));
+  }
+  return mix64(mix64(~static_cast<std::uint64_t>(number)) + index);
+}
+
+// Blocks at the front that somebody may look for.
+std::int64_t Batcher::named_blocks(const Sequence& s) const {
+  if (!limits_.share_prefixes) return 0;
+  if (s.preemptions > 0) return kUnlimited;
+  return std::ssize(s.hashes) * limits_.hash_tokens / limits_.block_tokens;
+}
+
+std::int64_t Batcher::cached_tokens(std::span<const std::uint64_t> hashes) const {
+  const std::int64_t named = std::ssize(hashes) * limits_.hash_tokens / limits_.block_tokens;
+  std::int64_t most = 0;
+  for (const Group& group : groups_) {
+    std::int64_t found = 0;
+    while (found < named && group.pool.find(name_of(hashes, 0, found)) != KvBlockPool::kNone) {
+      ++found;
+    }
+    most = std::max(most, found);
+  }
+  return most * limits_.block_tokens;
+}
+
+void Batcher::find_blocks(const Group& group, const Sequence& s, std::int64_t most) const {
+  found_.clear();
+  for (std::int64_t b = 0; b < std::min(most, named_blocks(s)); ++b) {
+    const std::int32_t block = group.pool.find(name_of(s.hashes, s.number, b));
+    if (block == KvBlockPool::kNone) return;
+    found_.push_back(block);
+  }
+}
+
+void Batcher::publish(Group& group, const Sequence& s, Range blocks) {
+  for (std::int64_t b = blocks.begin; b < blocks.end; ++b) {
+    group.pool.publish(s.blocks[static_cast<std::size_t>(b)], name_of(s.hashes, s.number, b));
+  }
+}
+
+// Also fills found_.
 Batcher::Demand Batcher::demand(const Group& group, const Sequence& s) const {
   const bool whole = limits_.preemption == Preemption::Never;
   const std::int64_t tokens = s.prompt + s.generated;  // that the next token needs in the cache
   const std::int64_t blocks = blocks_of(whole ? s.prompt + s.max_output : tokens);
   Demand need;
   if (s.has_cache) {
+    found_.clear();
     need.fresh = whole ? blocks : blocks_of(s.computed);
     need.fits = blocks <= group.pool.available();
     return need;
   }
   // The last token is always computed: its row gives the next one.
-  const std::int64_t most = limits_.share_prefixes ? (tokens - 1) / limits_.block_tokens : 0;
-  const auto count = std::min(static_cast<std::size_t>(most), s.hashes.size());
-  const auto found = group.pool.find_prefix(std::span(s.hashes).first(count));
-  need.shared = found.blocks;
-  need.fresh = whole ? blocks - found.blocks : 0;
-  need.fits = blocks - found.blocks + found.idle <= group.pool.available();
+  find_blocks(group, s, (tokens - 1) / limits_.block_tokens);
+  const std::int64_t idle = std::count_if(
+      found_.begin(), found_.end(), [&](std::int32_t block) { return group.pool.idle(block); });
+  need.fresh = whole ? blocks - std::ssize(found_) : 0;
+  need.fits = blocks - std::ssize(found_) + idle <= group.pool.available();
   return need;
 }
 
@@ -133,9 +182,10 @@ void Batcher::admit(Group& group) {
   ++running_count_;
   Sequence& s = slot(index);
   const Demand need = demand(group, s);
-  group.pool.share(std::span(s.hashes).first(static_cast<std::size_t>(need.shared)), s.blocks);
+  for (const std::int32_t block : found_) group.pool.share(block);
+  s.blocks = found_;
   CHECK(group.pool.allocate(need.fresh, s.blocks));
-  s.shared = need.shared * limits_.block_tokens;
+  s.shared = std::ssize(found_) * limits_.block_tokens;
   if (!s.has_cache) {
     s.computed = s.shared;
     s.target = s.prompt + s.generated;
@@ -206,12 +256,8 @@ void Batcher::compute_piece(Group& group, std::int32_t index) {
   s.computed += tokens;
   group.budget -= tokens;
   step_.parts.push_back({index, start, tokens, false, s.decoding()});
-  if (!limits_.share_prefixes) return;
-  const auto whole =
-      std::min(static_cast<std::size_t>(s.computed / limits_.block_tokens), s.hashes.size());
-  for (auto b = static_cast<std::size_t>(start / limits_.block_tokens); b < whole; ++b) {
-    group.pool.publish(s.blocks[b], s.hashes[b]);
-  }
+  const std::int64_t whole = std::min(s.computed / limits_.block_tokens, named_blocks(s));
+  publish(group, s, {start / limits_.block_tokens, whole});
 }
 
 // Takes the blocks for `tokens` more. Without room, sequences behind this one lose theirs, the last
@@ -237,6 +283,9 @@ bool Batcher::grow(Group& group, std::int32_t index, std::int64_t tokens, bool o
 void Batcher::preempt(Group& group, std::int32_t index) {
   Sequence& s = slot(index);
   std::erase(group.running, index);
+  if (limits_.share_prefixes && limits_.preemption == Preemption::Recompute) {
+    publish(group, s, {0, s.computed / limits_.block_tokens});  // to be found again, if in time
+  }
   group.pool.release(s.blocks);
   if (limits_.preemption == Preemption::Swap) {
     step_.swapped_blocks += std::ssize(s.blocks);

@@ -25,6 +25,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/split.h"
 #include "policy/kv_blocks.h"
 
 namespace pentafold {
@@ -43,6 +44,7 @@ struct BatchLimits {
   std::int64_t groups = 1;            // attention dp groups
   std::int64_t blocks_per_group = 0;  // KV blocks
   std::int64_t block_tokens = 16;
+  std::int64_t hash_tokens = 16;                  // of each hash of a sequence
   std::int64_t max_sequences = kUnlimited;        // running at once in all groups
   std::int64_t max_group_sequences = kUnlimited;  // and in one
   std::int64_t step_tokens = kUnlimited;   // rows of a group in a step; decode is never held back
@@ -51,7 +53,7 @@ struct BatchLimits {
   // stay within this (one sequence may always run). Long sequences then run in small batches.
   std::int64_t max_context = kUnlimited;
   bool mixed_steps = true;
-  bool share_prefixes = false;
+  bool share_prefixes = false;  // what was computed is found again by its hash
   Preemption preemption = Preemption::Recompute;
   GroupChoice group_choice = GroupChoice::RoundRobin;
 };
@@ -64,7 +66,8 @@ struct NewSequence {
   // Tokens that were generated elsewhere; the cache of the prompt and all of them but the last then
   // comes with the sequence, and it starts to decode (a split deployment's decode worker).
   std::int64_t generated = 0;
-  std::vector<std::uint64_t> hashes;  // of the prompt's whole blocks, each covers all before it
+  // Of each whole hash_tokens of the prompt; each covers all before it too.
+  std::vector<std::uint64_t> hashes;
 };
 
 struct Sequence {
@@ -107,8 +110,12 @@ class Batcher {
   explicit Batcher(const BatchLimits& limits);
 
   const BatchLimits& limits() const { return limits_; }
+  // KV blocks of a sequence at its longest; for absurd lengths a number that is too large as well.
+  std::int64_t blocks_needed(std::int64_t prompt, std::int64_t max_output) const;
   // Whether it could run alone.
-  bool fits(std::int64_t prompt, std::int64_t max_output) const;
+  bool fits(std::int64_t prompt, std::int64_t max_output) const {
+    return blocks_needed(prompt, max_output) <= limits_.blocks_per_group;
+  }
   // Its slot, valid until finish; none if it does not fit. prompt >= 1, max_output >= 1.
   std::optional<std::int32_t> add(NewSequence sequence);
 
@@ -119,6 +126,8 @@ class Batcher {
   std::span<const std::int32_t> running_in(std::int64_t group) const;
   const KvBlockPool& pool(std::int64_t group) const;
   std::int64_t used_blocks() const;
+  // Tokens at the front of such a prompt that a group has in its cache; the most of any group.
+  std::int64_t cached_tokens(std::span<const std::uint64_t> hashes) const;
 
   // The next step, with its tokens counted as computed. Call token() for each part that samples
   // before the next one. Valid until then. Not when idle.
@@ -151,14 +160,17 @@ class Batcher {
     bool closed = false;                // had no room in this step: admits nobody
   };
   struct Demand {
-    std::int64_t shared = 0;  // blocks found
-    std::int64_t fresh = 0;   // blocks to take now
+    std::int64_t fresh = 0;  // blocks to take now, beyond those in found_
     bool fits = false;
   };
   Sequence& slot(std::int32_t slot) { return slots_[static_cast<std::size_t>(slot)]; }
   Group& group_of(const Sequence& s) { return groups_[static_cast<std::size_t>(s.group)]; }
   std::int64_t blocks_of(std::int64_t tokens) const;
   std::int64_t choose_group() const;
+  std::uint64_t name_of(std::span<const std::uint64_t> hashes, std::int64_t number,
+                        std::int64_t block) const;
+  std::int64_t named_blocks(const Sequence& sequence) const;
+  void find_blocks(const Group& group, const Sequence& sequence, std::int64_t most) const;
   Demand demand(const Group& group, const Sequence& sequence) const;
   bool head_fits(const Group& group) const;
   Group* next_group();
@@ -169,6 +181,7 @@ class Batcher {
   void compute_piece(Group& group, std::int32_t slot);
   bool grow(Group& group, std::int32_t slot, std::int64_t tokens, bool only_prompts);
   void preempt(Group& group, std::int32_t slot);
+  void publish(Group& group, const Sequence& sequence, Range blocks);
   bool blocks_suffice(const Group& group, std::int64_t steps) const;
 
   BatchLimits limits_;
@@ -176,6 +189,7 @@ class Batcher {
   std::vector<Sequence> slots_;
   std::vector<std::int32_t> free_slots_;
   BatchStep step_;
+  mutable std::vector<std::int32_t> found_;  // by demand(), cached and in order
   std::int64_t waiting_count_ = 0;
   std::int64_t running_count_ = 0;
   std::int64_t added_ = 0;

@@ -14,15 +14,9 @@ KvBlockPool::KvBlockPool(std::int64_t blocks) {
   std::iota(free_.rbegin(), free_.rend(), 0);  // block 0 first
 }
 
-KvBlockPool::Prefix KvBlockPool::find_prefix(std::span<const std::uint64_t> hashes) const {
-  Prefix prefix;
-  for (const std::uint64_t hash : hashes) {
-    const auto found = by_hash_.find(hash);
-    if (found == by_hash_.end()) break;
-    ++prefix.blocks;
-    if (blocks_[static_cast<std::size_t>(found->second)].references == 0) ++prefix.idle;
-  }
-  return prefix;
+std::int32_t KvBlockPool::find(std::uint64_t hash) const {
+  const auto found = by_hash_.find(hash);
+  return found == by_hash_.end() ? kNone : found->second;
 }
 
 bool KvBlockPool::allocate(std::int64_t count, std::vector<std::int32_t>& blocks) {
@@ -45,13 +39,9 @@ std::int32_t KvBlockPool::take() {
   return block;
 }
 
-void KvBlockPool::share(std::span<const std::uint64_t> hashes, std::vector<std::int32_t>& blocks) {
-  for (const std::uint64_t hash : hashes) {
-    const auto found = by_hash_.find(hash);
-    CHECK(found != by_hash_.end(), "shared without being found");
-    if (at(found->second).references++ == 0) leave_cached(found->second);
-    blocks.push_back(found->second);
-  }
+void KvBlockPool::share(std::int32_t block) {
+  CHECK(at(block).published);
+  if (at(block).references++ == 0) leave_cached(block);
 }
 
 void KvBlockPool::publish(std::int32_t block, std::uint64_t hash) {

@@ -26,16 +26,16 @@ class KvBlockPool {
   // Blocks that allocate() could give: free and cached ones.
   std::int64_t available() const { return static_cast<std::int64_t>(free_.size()) + cached_; }
 
-  struct Prefix {
-    std::int64_t blocks = 0;  // at the front of the hashes that are here
-    std::int64_t idle = 0;    // of those, referenced by nobody: sharing takes them from available()
-  };
-  Prefix find_prefix(std::span<const std::uint64_t> hashes) const;
+  static constexpr std::int32_t kNone = -1;
+  // The block that holds what `hash` names; kNone if there is none.
+  std::int32_t find(std::uint64_t hash) const;
+  // Nobody references it: sharing it takes it from the available ones.
+  bool idle(std::int32_t block) const { return at(block).references == 0; }
 
   // Appends `count` fresh blocks; false, and nothing is changed, if there are not so many.
   bool allocate(std::int64_t count, std::vector<std::int32_t>& blocks);
-  // Appends the blocks of all `hashes`, which find_prefix found, with a reference each.
-  void share(std::span<const std::uint64_t> hashes, std::vector<std::int32_t>& blocks);
+  // One reference more on a block that find gave.
+  void share(std::int32_t block);
   // A referenced block is full and holds what `hash` names. If another block does already, that one
   // stays the one that is shared.
   void publish(std::int32_t block, std::uint64_t hash);
@@ -43,7 +43,6 @@ class KvBlockPool {
   void release(std::span<const std::int32_t> blocks);
 
  private:
-  static constexpr std::int32_t kNone = -1;
   struct Block {
     std::uint64_t hash = 0;
     std::int32_t references = 0;
@@ -52,6 +51,7 @@ class KvBlockPool {
     bool published = false;
   };
   Block& at(std::int32_t block) { return blocks_[static_cast<std::size_t>(block)]; }
+  const Block& at(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)]; }
   void enter_cached(std::int32_t block);
   void leave_cached(std::int32_t block);
   std::int32_t take();

@@ -8,15 +8,6 @@
 #include "base/check.h"
 
 namespace pentafold {
-namespace {
-
-std::int64_t blocks_for(const Request& request) {
-  const auto tokens = static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens;
-  return (tokens + kBlockTokens - 1) / kBlockTokens;
-}
-
-}  // namespace
-
 SchedulerLimits scheduler_limits(const Plan& plan, std::int64_t blocks_per_group) {
   SchedulerLimits limits;
   for (const StagePlan& stage : plan.stages) limits.groups = std::lcm(limits.groups, stage.dp);
@@ -27,86 +18,70 @@ SchedulerLimits scheduler_limits(const Plan& plan, std::int64_t blocks_per_group
   return limits;
 }
 
-Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits) {
-  free_blocks_.resize(static_cast<std::size_t>(limits.groups));
-  for (auto& blocks : free_blocks_) {
-    blocks.resize(static_cast<std::size_t>(limits.blocks_per_group));
-    // Taken from the back: block 0 first.
-    std::iota(blocks.rbegin(), blocks.rend(), 0);
-  }
+BatchLimits batch_limits(const SchedulerLimits& limits) {
+  BatchLimits batch;
+  batch.groups = limits.groups;
+  batch.blocks_per_group = limits.blocks_per_group;
+  batch.block_tokens = kBlockTokens;
+  batch.max_sequences = limits.max_batch;
+  batch.piece_tokens = limits.prefill_chunk;
+  batch.mixed_steps = false;
+  batch.preemption = Preemption::Never;
+  return batch;
 }
 
+Scheduler::Scheduler(const SchedulerLimits& limits)
+    : limits_(limits), batcher_(batch_limits(limits)) {}
+
 Status Scheduler::add(Request request) {
-  CHECK(!request.prompt.empty() && request.max_tokens >= 1);
-  // Asked for as it may be: only what could fit is small enough to add to.
-  const bool absurd = request.max_tokens / kBlockTokens > limits_.blocks_per_group;
-  const std::int64_t need = absurd ? request.max_tokens / kBlockTokens : blocks_for(request);
-  if (need > limits_.blocks_per_group) {
+  const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+  const auto slot = batcher_.add({request.id.value, prompt, request.max_tokens, 0, 0, {}});
+  if (!slot) {
     return make_error(
         ErrorCode::OutOfMemory,
         fmt::format("request {}: {} prompt + {} new tokens need {} KV blocks of {} tokens, a dp "
                     "group has {}; raise kv_blocks or shorten the request",
-                    request.id.value, request.prompt.size(), request.max_tokens, need, kBlockTokens,
+                    request.id.value, prompt, request.max_tokens,
+                    batcher_.blocks_needed(prompt, request.max_tokens), kBlockTokens,
                     limits_.blocks_per_group));
   }
-  const std::int64_t group = added_++ % limits_.groups;
-  waiting_.emplace_back(std::move(request), group);
+  const auto at = static_cast<std::size_t>(*slot);
+  if (entries_.size() <= at) entries_.resize(at + 1);
+  entries_[at] = {std::move(request), 0, nullptr};
   return ok_status();
 }
 
-void Scheduler::admit() {
-  while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < limits_.max_batch) {
-    auto& [request, group] = waiting_.front();
-    auto& free = free_blocks_[static_cast<std::size_t>(group)];
-    const auto need = static_cast<std::size_t>(blocks_for(request));
-    if (free.size() < need) return;
-    auto blocks = std::make_shared<std::vector<std::int32_t>>();
-    for (std::size_t i = 0; i < need; ++i) {
-      blocks->push_back(free.back());
-      free.pop_back();
-    }
-    Running running;
-    running.request = std::move(request);
-    running.group = group;
-    running.blocks = std::move(blocks);
-    const auto at =
-        std::upper_bound(running_.begin(), running_.end(), running.request.id,
-                         [](RequestId id, const Running& other) { return id < other.request.id; });
-    running_.insert(at, std::move(running));
-    waiting_.pop_front();
-  }
-}
-
 StepBatch Scheduler::next() {
-  admit();
-  CHECK(!running_.empty(), "next() without work");
+  const BatchStep& step = batcher_.next();
+  for (const std::int32_t slot : step.admitted) {
+    Entry& entry = entries_[static_cast<std::size_t>(slot)];
+    entry.blocks = std::make_shared<std::vector<std::int32_t>>(batcher_.at(slot).blocks);
+    const std::pair running(entry.request.id, slot);
+    running_.insert(std::upper_bound(running_.begin(), running_.end(), running), running);
+  }
   StepBatch batch;
   batch.number = steps_++;
-  const auto prompt_left = [](const Running& r) {
-    return static_cast<std::int64_t>(r.request.prompt.size()) - r.computed;
-  };
-  const bool prefill = std::any_of(running_.begin(), running_.end(),
-                                   [&](const Running& r) { return prompt_left(r) > 0; });
-  batch.phase = prefill ? Phase::Prefill : Phase::Decode;
-  for (Running& r : running_) {
+  batch.phase = step.parts.front().decode ? Phase::Decode : Phase::Prefill;
+  for (const StepPart& part : step.parts) {
+    const Entry& entry = entries_[static_cast<std::size_t>(part.slot)];
     Segment segment;
-    segment.request = r.request.id;
-    segment.start = r.computed;
-    segment.group = r.group;
-    segment.blocks = r.blocks;
-    if (prefill) {
-      const std::int64_t count = std::min(prompt_left(r), limits_.prefill_chunk);
-      if (count <= 0) continue;
-      const auto from = r.request.prompt.begin() + r.computed;
-      segment.tokens.assign(from, from + count);
+    segment.request = entry.request.id;
+    segment.start = part.start;
+    segment.group = batcher_.at(part.slot).group;
+    segment.samples = part.samples;
+    segment.blocks = entry.blocks;
+    if (part.decode) {
+      segment.tokens = {entry.last_token};
     } else {
-      segment.tokens = {r.last_token};
+      const auto from = entry.request.prompt.begin() + part.start;
+      segment.tokens.assign(from, from + part.tokens);
     }
-    r.computed += static_cast<std::int64_t>(segment.tokens.size());
-    segment.samples = prompt_left(r) <= 0;
-    batch.tokens += static_cast<std::int64_t>(segment.tokens.size());
+    batch.tokens += part.tokens;
     batch.segments.push_back(std::move(segment));
   }
+  std::sort(batch.segments.begin(), batch.segments.end(), [](const Segment& a, const Segment& b) {
+    return std::pair(a.request, a.start) < std::pair(b.request, b.start);
+  });
   cut_microbatches(batch);
   return batch;
 }
@@ -118,17 +93,19 @@ void Scheduler::cut_microbatches(StepBatch& batch) const {
 }
 
 bool Scheduler::accept(RequestId request, std::int32_t token) {
-  const auto at = std::find_if(running_.begin(), running_.end(),
-                               [&](const Running& r) { return r.request.id == request; });
-  CHECK(at != running_.end(), "a token for a request that is not running");
-  at->last_token = token;
-  ++at->generated;
-  const auto& stops = at->request.stop_ids;
-  const bool stopped = std::find(stops.begin(), stops.end(), token) != stops.end();
-  if (!stopped && at->generated < at->request.max_tokens) return false;
-  auto& free = free_blocks_[static_cast<std::size_t>(at->group)];
-  free.insert(free.end(), at->blocks->rbegin(), at->blocks->rend());
+  const auto at =
+      std::lower_bound(running_.begin(), running_.end(), request,
+                       [](const auto& running, RequestId id) { return running.first < id; });
+  CHECK(at != running_.end() && at->first == request, "a token for a request that is not running");
+  const std::int32_t slot = at->second;
+  Entry& entry = entries_[static_cast<std::size_t>(slot)];
+  entry.last_token = token;
+  const bool last = batcher_.token(slot);
+  const auto& stops = entry.request.stop_ids;
+  if (!last && std::find(stops.begin(), stops.end(), token) == stops.end()) return false;
+  batcher_.finish(slot);
   running_.erase(at);
+  entry = Entry{};
   return true;
 }
 

@@ -1,16 +1,16 @@
 // Scheduler: which tokens of which requests make the next step. No clock, no device.
 //
-// A step is all prefill or all decode. Waiting requests are admitted in order while the batch
-// and their dp group's KV blocks (reserved for prompt and answer, so nothing is ever preempted)
-// allow; prefill goes first, each request by at most prefill_chunk tokens a step; when no prompt
-// tokens are left, all running requests decode one token. Requests take dp groups round robin. The
-// result depends on the limits alone, never on tp, pp, ep or sp, so two plans with equal limits
-// make the same steps.
+// The decisions are those of policy/batching.h, which the simulator makes too; here they get tokens
+// and segments. A step is all prefill or all decode. Waiting requests are admitted in order while
+// the batch and their dp group's KV blocks (reserved for prompt and answer, so nothing is ever
+// preempted) allow; prefill goes first, each request by at most prefill_chunk tokens a step; when
+// no prompt tokens are left, all running requests decode one token. Requests take dp groups round
+// robin. The result depends on the limits alone, never on tp, pp, ep or sp, so two plans with equal
+// limits make the same steps.
 // Cost: O(running) a step. Held by policy/scheduler_test.cc.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -19,6 +19,7 @@
 #include "base/split.h"
 #include "plan/mesh.h"
 #include "plan/plan.h"
+#include "policy/batching.h"
 
 namespace pentafold {
 
@@ -59,6 +60,8 @@ struct SchedulerLimits {
 
 // Limits of one replica under this plan; groups is the least common multiple of the stages' dp.
 SchedulerLimits scheduler_limits(const Plan& plan, std::int64_t blocks_per_group);
+// The same for the batcher: how the engine here batches.
+BatchLimits batch_limits(const SchedulerLimits& limits);
 
 class Scheduler {
  public:
@@ -68,30 +71,25 @@ class Scheduler {
   Status add(Request request);
 
   // Nothing left to run.
-  bool done() const { return waiting_.empty() && running_.empty(); }
+  bool done() const { return batcher_.idle(); }
   StepBatch next();
 
   // The token chosen for a request after its last step; true when that ends the request.
   bool accept(RequestId request, std::int32_t token);
 
  private:
-  struct Running {
+  struct Entry {
     Request request;
-    std::int64_t group = 0;
-    std::int64_t computed = 0;  // tokens whose KV is in the cache
-    std::int64_t generated = 0;
     std::int32_t last_token = 0;
-    std::shared_ptr<const std::vector<std::int32_t>> blocks;
+    std::shared_ptr<const std::vector<std::int32_t>> blocks;  // once it runs
   };
-  void admit();
   void cut_microbatches(StepBatch& batch) const;
 
   SchedulerLimits limits_;
-  std::deque<std::pair<Request, std::int64_t>> waiting_;  // with its group
-  std::vector<Running> running_;                          // ascending request id
-  std::vector<std::vector<std::int32_t>> free_blocks_;    // by group
+  Batcher batcher_;
+  std::vector<Entry> entries_;                               // by slot of the batcher
+  std::vector<std::pair<RequestId, std::int32_t>> running_;  // with slots, ascending
   std::int64_t steps_ = 0;
-  std::int64_t added_ = 0;
 };
 
 }  // namespace pentafold

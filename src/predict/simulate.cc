@@ -7,7 +7,6 @@
 #include <tuple>
 
 #include "base/check.h"
-#include "base/random.h"
 #include "predict/simulated_replica.h"
 
 namespace pentafold {
@@ -41,7 +40,8 @@ class RequestSource {
   double released_s_ = 0;
 };
 
-// Equal times: requests reach schedulers before steps end, so that they are seen by the next ones.
+// Of equal times the one planned first comes first. Steps begin when all of a time are over, so a
+// request that arrives as a step ends is seen by the next one.
 enum class EventKind { Ready, Transferred, StepEnd };
 struct Event {
   double time_s = 0;
@@ -50,14 +50,14 @@ struct Event {
   std::size_t subject = 0;  // request, or replica counted through both pools
   std::size_t replica = 0;  // where a request goes
   friend bool operator>(const Event& a, const Event& b) {
-    return std::tie(a.time_s, a.kind, a.order) > std::tie(b.time_s, b.kind, b.order);
+    return std::tie(a.time_s, a.order) > std::tie(b.time_s, b.order);
   }
 };
 
 struct Pool {
   Pool(const ReplicaPool& spec, double bucket_s)
       : spec(spec), series(bucket_s), router(spec.router, spec.replicas) {}
-  const ReplicaPool& spec;
+  ReplicaPool spec;
   LoadSeries series;
   Router router;
   std::size_t first = 0;  // its first replica
@@ -87,7 +87,7 @@ class Simulator {
   void plan(Event event);
   void plan_end(std::size_t replica);
   void drop_stale();
-  std::vector<std::uint64_t> hashes_of(std::size_t request, std::int64_t block_tokens) const;
+  std::span<const std::uint64_t> hashes_of(std::size_t request) const;
   bool fits(const RequestOutcome& outcome) const;
   bool split() const { return pools_.size() > 1; }
   Pool& pool_of(std::size_t replica) { return pools_[split() && replica >= pools_[1].first]; }
@@ -111,9 +111,10 @@ class Simulator {
 void Simulator::add_pool(const ReplicaPool& spec) {
   CHECK(spec.replicas >= 1 && spec.price.step && spec.price.decode_steps);
   Pool& pool = pools_.emplace_back(spec, options_.bucket_s);
+  if (trace_.block_tokens > 0) pool.spec.limits.hash_tokens = trace_.block_tokens;
   pool.first = replicas_.size();
   for (std::int64_t i = 0; i < spec.replicas; ++i) {
-    replicas_.emplace_back(spec, SimulationNotes{outcomes_, gaps_, pool.series});
+    replicas_.emplace_back(pool.spec, SimulationNotes{outcomes_, gaps_, pool.series});
   }
 }
 
@@ -188,20 +189,12 @@ void Simulator::start_replicas() {
   to_start_.clear();
 }
 
-// The hash of a trace's block covers everything before it; a KV block within or across such blocks
-// is what it is if the one with its last token is.
-std::vector<std::uint64_t> Simulator::hashes_of(std::size_t request,
-                                                std::int64_t block_tokens) const {
-  std::vector<std::uint64_t> hashes;
+// Those of whole blocks of the prompt.
+std::span<const std::uint64_t> Simulator::hashes_of(std::size_t request) const {
+  if (trace_.block_tokens <= 0) return {};
+  const auto whole = static_cast<std::size_t>(outcomes_[request].prompt / trace_.block_tokens);
   const auto given = trace_.hashes_of(trace_.requests[request]);
-  if (given.empty() || trace_.block_tokens <= 0) return hashes;
-  const std::int64_t whole = outcomes_[request].prompt / block_tokens;
-  for (std::int64_t i = 0; i < whole; ++i) {
-    const auto last = static_cast<std::size_t>(((i + 1) * block_tokens - 1) / trace_.block_tokens);
-    if (last >= given.size()) break;
-    hashes.push_back(mix64(given[last] ^ mix64(static_cast<std::uint64_t>(i))));
-  }
-  return hashes;
+  return given.first(std::min(given.size(), whole));
 }
 
 bool Simulator::fits(const RequestOutcome& outcome) const {
@@ -238,7 +231,7 @@ void Simulator::arrive() {
 std::size_t Simulator::route(Pool& pool, std::size_t request, std::int64_t tokens) {
   std::vector<std::int64_t> cached;
   if (pool.spec.router == RouterPolicy::PrefixAware) {
-    const auto hashes = hashes_of(request, pool.spec.limits.block_tokens);
+    const auto hashes = hashes_of(request);
     for (std::int64_t i = 0; i < pool.spec.replicas; ++i) {
       cached.push_back(replicas_[pool.first + static_cast<std::size_t>(i)].cached_tokens(hashes));
     }
@@ -256,7 +249,10 @@ void Simulator::deliver(std::size_t replica, std::size_t request) {
   sequence.max_output = split() && !decodes ? 1 : outcome.output;
   sequence.priority = trace_.requests[request].priority;
   sequence.generated = decodes ? 1 : 0;
-  if (limits.share_prefixes) sequence.hashes = hashes_of(request, limits.block_tokens);
+  if (limits.share_prefixes) {
+    const auto hashes = hashes_of(request);
+    sequence.hashes.assign(hashes.begin(), hashes.end());
+  }
   SimulatedReplica& mine = replicas_[replica];
   mine.add(std::move(sequence), now_);
   if (!mine.in_step()) {

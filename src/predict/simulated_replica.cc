@@ -7,14 +7,6 @@
 
 namespace pentafold {
 
-std::int64_t SimulatedReplica::cached_tokens(std::span<const std::uint64_t> hashes) const {
-  std::int64_t most = 0;
-  for (std::int64_t g = 0; g < pool_.limits.groups; ++g) {
-    most = std::max(most, batcher_.pool(g).find_prefix(hashes).blocks);
-  }
-  return most * pool_.limits.block_tokens;
-}
-
 // Until now everything was as it is noted; a run's KV blocks grow evenly.
 void SimulatedReplica::account(double now) {
   const LoadLevel level{static_cast<double>(batcher_.waiting()),

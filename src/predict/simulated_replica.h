@@ -31,7 +31,9 @@ class SimulatedReplica {
   bool fits(std::int64_t prompt, std::int64_t output) const {
     return batcher_.fits(prompt, output);
   }
-  std::int64_t cached_tokens(std::span<const std::uint64_t> hashes) const;
+  std::int64_t cached_tokens(std::span<const std::uint64_t> hashes) const {
+    return batcher_.cached_tokens(hashes);
+  }
 
   // sequence.id: its index in the outcomes. It must fit.
   void add(NewSequence sequence, double now);
