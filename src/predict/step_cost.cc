@@ -197,9 +197,18 @@ void StepCost::add_decode_attention(Cost& cost, const LayerShape& layer, const W
                        bytes_per_value(worker.precision.kv);
     work.pair_flops = mixer.decode_pair_flops / ways;
     work.fp8_cache = bytes_per_value(worker.precision.kv) < kRowBytes;
-    cost.add(mixer.kind == MixerKind::Latent ? operators_.mla_decode(work)
-                                             : operators_.decode_attention(work),
-             Bound::Kv, engine_.attention);
+    OpTime time = mixer.kind == MixerKind::Latent ? operators_.mla_decode(work)
+                                                  : operators_.decode_attention(work);
+    if (work.fp8_cache) {
+      // Kernels for fp8 caches that are slower than reading twice the bytes are not kept in use.
+      DecodeAttention wide = work;
+      wide.fp8_cache = false;
+      wide.token_bytes *= 2;
+      const OpTime other = mixer.kind == MixerKind::Latent ? operators_.mla_decode(wide)
+                                                           : operators_.decode_attention(wide);
+      if (other.seconds < time.seconds) time = other;
+    }
+    cost.add(time, Bound::Kv, engine_.attention);
   }
   const double odd = sequences * (kept * mixer.index_pair_flops + mixer.token_flops) / ways;
   if (odd > 0) cost.add(Bound::Compute, odd / (cluster_.gpu.bf16_flops * kOddProducts));
