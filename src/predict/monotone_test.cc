@@ -19,8 +19,8 @@ constexpr double kRounding = 1 + 1e-9;
 constexpr Role kRoles[] = {Role::Both, Role::Prefill, Role::Decode};
 
 WorkerPrediction predict(const PlanningCase& c, Role role) {
-  const CostConstants constants;
-  return predict_worker(StepCost(c.model, c.cluster, constants, c.workload), c.worker, role);
+  const EngineProfile engine;
+  return predict_worker(StepCost(c.model, c.cluster, engine, c.workload), c.worker, role);
 }
 
 struct Improvement {

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "predict/collective_cost.h"
-
 namespace pentafold {
 namespace {
 
@@ -23,14 +21,11 @@ ClusterSpec device() {
   return cluster;
 }
 
-// Everything reaches its peak and nothing is free of charge but the operations themselves.
-CostConstants ideal() {
-  CostConstants c;
-  c.gemm_bf16 = c.gemm_low = c.grouped_gemm = c.attention = 1;
-  c.stream = c.expert_stream = c.kv_stream = c.link = 1;
-  c.min_rows = 1;
-  c.layer_s = c.step_s = c.request_s = c.collective_s = 0;
-  return c;
+// Nothing but the operators themselves.
+EngineProfile bare() {
+  EngineProfile engine;
+  engine.layer_s = engine.step_s = engine.request_s = 0;
+  return engine;
 }
 
 // One layer: attention of 8 heads over 2 KV heads of 64, and 8 experts of which 2 are used.
@@ -57,74 +52,109 @@ ModelShape one_layer() {
 
 class StepCostTest : public ::testing::Test {
  protected:
-  StepCost costs() const { return {model, cluster, constants, workload}; }
+  StepCost costs() const { return {model, cluster, engine, workload}; }
+  Operators operators() const { return {cluster.gpu, cluster.links}; }
+  double gemm(double rows, double params, KernelFormat format = KernelFormat::Bf16) const {
+    return operators().gemm({rows, params / 1024, 1024, format}).seconds;
+  }
+  double attend(double sequences, double context, double share = 1) const {
+    return operators()
+        .decode_attention({sequences, context, 256 * 2 * share, 4.0 * 8 * 64 * share, false})
+        .seconds;
+  }
+  double experts(double rows, double touched, double params, KernelFormat format) const {
+    GroupedGemm work{rows / touched, touched, params, 1024, 0, format};
+    return operators().grouped_gemm(work).seconds;
+  }
 
   ModelShape model = one_layer();
   ClusterSpec cluster = device();
-  CostConstants constants = ideal();
-  Workload workload{1000, 1, {}, {}, 0};
+  EngineProfile engine = bare();
+  Workload workload{1000, 1, {}, {}, 0, {}};
   Worker worker;
 };
 
 TEST(Cost, AddsUp) {
   Cost a;
-  a.add_roofline(3, 2, Bound::Hbm);
-  a.add_roofline(1, 2, Bound::Kv);
-  EXPECT_EQ(a.seconds, 5);
+  a.add({3, Provenance::Measured, 0.1, Binding::Compute}, Bound::Hbm, 1);
+  a.add({2, Provenance::Analytic, 0.5, Binding::Memory}, Bound::Kv, 2);
+  EXPECT_EQ(a.seconds, 7);
   EXPECT_EQ(at(a, Bound::Compute), 3);
-  EXPECT_EQ(at(a, Bound::Kv), 2);
+  EXPECT_EQ(at(a, Bound::Kv), 4);
+  EXPECT_DOUBLE_EQ(a.error_s, 0.3 + 2);
+  EXPECT_EQ(a.from[static_cast<std::size_t>(Provenance::Analytic)], 4);
   a += a * 2;
-  EXPECT_EQ(a.seconds, 15);
+  EXPECT_EQ(a.seconds, 21);
   EXPECT_EQ(at(a, Bound::Compute), 9);
+  Cost b;
+  b.add_collective({5, Provenance::Measured, 0, Binding::Memory},
+                   {2, Provenance::Measured, 0, Binding::Floor}, 2);
+  EXPECT_EQ(at(b, Bound::Latency), 4);
+  EXPECT_EQ(at(b, Bound::Link), 6);
 }
 
-// One row: 5e6 parameters of 2 bytes, and 1000 keys of 256 values, at 1 TB/s.
-TEST_F(StepCostTest, OneRowReadsWeightsAndCache) {
-  const Cost cost = costs().tensor_decode(0, worker, 1);
-  EXPECT_NEAR(at(cost, Bound::Hbm), 10e-6, 1e-12);
-  EXPECT_NEAR(at(cost, Bound::Kv), 1000 * 256 * 2 / kTera, 1e-15);
-  EXPECT_NEAR(cost.seconds, 10e-6 + 0.512e-6, 1e-12);
-}
-
-// 1000 rows: 2 x 1000 x 5e6 operations at 100 TFLOP/s.
-TEST_F(StepCostTest, ManyRowsCompute) {
-  const Cost cost = costs().tensor_decode(0, worker, 1000);
-  EXPECT_NEAR(at(cost, Bound::Compute), 100e-6, 1e-12);
-  EXPECT_EQ(at(cost, Bound::Hbm), 0);
+// 5e6 parameters through products of one launch, and the cache of every sequence.
+TEST_F(StepCostTest, ADecodeLayerIsItsProductsAndItsCache) {
+  for (const std::int64_t rows : {1, 30, 1000}) {
+    const auto n = static_cast<double>(rows);
+    EXPECT_DOUBLE_EQ(costs().tensor_decode(0, worker, rows).seconds,
+                     gemm(n, 5e6) + attend(n, 1000));
+  }
   worker.precision.linear = NumberFormat::FP8;
-  EXPECT_NEAR(at(costs().tensor_decode(0, worker, 1000), Bound::Compute), 50e-6, 1e-12);
+  EXPECT_DOUBLE_EQ(costs().tensor_decode(0, worker, 64).seconds,
+                   gemm(64, 5e6, KernelFormat::Fp8) + attend(64, 1000));
 }
 
 // The KV projection and the cache are halved once, then repeated; the rest is divided.
 TEST_F(StepCostTest, TensorRanksShareWhatTheyCan) {
   worker.tp = 4;
+  const CommGroup four{4, 4, 0};
+  const double reduce = operators().all_reduce(four, 1024 * 2).seconds;
+  const double gather = operators().all_gather(four, 1024 * 2).seconds;
   const Cost cost = costs().tensor_decode(0, worker, 1);
-  EXPECT_NEAR(at(cost, Bound::Hbm), (4e6 / 4 + 1e6 / 2) * 2 / kTera, 1e-15);
-  EXPECT_NEAR(at(cost, Bound::Kv), 1000 * 256 * 2 / kTera / 2, 1e-15);
-  const double reduce = all_reduce_seconds(cluster, constants, {4, 4}, 1024 * 2);
-  const double gather = all_gather_seconds(cluster, constants, {4, 4}, 1024 * 2);
-  EXPECT_NEAR(at(cost, Bound::Link) + at(cost, Bound::Latency), reduce + gather, 1e-15);
+  const double alone =
+      gemm(1, 4e6 / 4 + 1e6 / 2) +
+      operators().decode_attention({1, 1000, 256.0, 4.0 * 8 * 64 / 4, false}).seconds;
+  EXPECT_NEAR(cost.seconds, alone + reduce + gather, 1e-12);
+  EXPECT_NEAR(at(cost, Bound::Link) + at(cost, Bound::Latency), reduce + gather, 1e-12);
   // sp joins tp in decode.
   worker.tp = worker.sp = 2;
-  EXPECT_NEAR(costs().tensor_decode(0, worker, 1).seconds, cost.seconds, 1e-15);
+  EXPECT_NEAR(costs().tensor_decode(0, worker, 1).seconds, cost.seconds, 1e-12);
+}
+
+// Where every rank sees all rows there is one sum after the experts and no dispatch.
+TEST_F(StepCostTest, GatheredExpertsAreSummedOnce) {
+  engine.exchange = RowExchange::Gathered;
+  worker.tp = worker.ep = 4;
+  const double reduce = operators().all_reduce({4, 4, 0}, 8 * 1024 * 2).seconds;
+  const Cost tensor = costs().tensor_decode(0, worker, 8);
+  const Cost moe = costs().experts(0, worker, 8, 1);
+  EXPECT_NEAR(at(tensor, Bound::Link) + at(tensor, Bound::Latency), reduce, 1e-12);
+  EXPECT_NEAR(at(moe, Bound::Link) + at(moe, Bound::Latency), reduce, 1e-12);
+  worker.tp = 1;
+  worker.dp = 4;
+  EXPECT_EQ(at(costs().tensor_decode(0, worker, 8), Bound::Link), 0);
+  EXPECT_GT(at(costs().experts(0, worker, 8, 1), Bound::Link), 0);
 }
 
 TEST_F(StepCostTest, LatentCacheIsReadWholeByEveryRank) {
   model.kinds[0].mixer.kind = MixerKind::Latent;
   model.kinds[0].mixer.kv_heads = 1;
-  const double alone = at(costs().tensor_decode(0, worker, 16), Bound::Kv);
-  EXPECT_GT(alone, 0);
+  model.kinds[0].weights = {};
+  const double alone = costs().tensor_decode(0, worker, 16).seconds;
   worker.tp = 8;
-  EXPECT_DOUBLE_EQ(at(costs().tensor_decode(0, worker, 16), Bound::Kv), alone);
+  const Cost shared = costs().tensor_decode(0, worker, 16);
+  const double links = at(shared, Bound::Link) + at(shared, Bound::Latency);
+  EXPECT_GT(shared.seconds - links, 0.8 * alone);
 }
 
 TEST_F(StepCostTest, WindowsAndSelectionBoundTheKeysRead) {
-  const double whole = at(costs().tensor_decode(0, worker, 4), Bound::Kv);
+  const double weights = gemm(4, 5e6);
   model.kinds[0].mixer.window = 100;
-  EXPECT_NEAR(at(costs().tensor_decode(0, worker, 4), Bound::Kv), whole / 10, 1e-15);
+  EXPECT_DOUBLE_EQ(costs().tensor_decode(0, worker, 4).seconds, weights + attend(4, 100));
   model.kinds[0].mixer.window = 0;
   model.kinds[0].mixer.selected = 250;
-  EXPECT_NEAR(at(costs().tensor_decode(0, worker, 4), Bound::Kv), whole / 4, 1e-15);
+  EXPECT_DOUBLE_EQ(costs().tensor_decode(0, worker, 4).seconds, weights + attend(4, 250));
 }
 
 // States are read and written, in fp32.
@@ -132,70 +162,82 @@ TEST_F(StepCostTest, StatesAreReadAndWritten) {
   model.kinds[0].mixer.kv_values = 0;
   model.kinds[0].mixer.decode_pair_flops = 0;
   model.kinds[0].mixer.state_values = 1'000'000;
-  EXPECT_NEAR(at(costs().tensor_decode(0, worker, 3), Bound::Kv), 3 * 8e6 / kTera, 1e-12);
+  EXPECT_DOUBLE_EQ(costs().tensor_decode(0, worker, 3).seconds,
+                   gemm(3, 5e6) + operators().elementwise(3 * 8e6).seconds);
 }
 
 // 10e6 parameters an expert: 2 of 8 for one row, all for many; never top_k alone.
 TEST_F(StepCostTest, DistinctExpertsAreRead) {
-  EXPECT_NEAR(costs().experts(0, worker, 1, 1).seconds, 2 * 20e6 / kTera, 1e-12);
+  EXPECT_DOUBLE_EQ(costs().experts(0, worker, 1, 1).seconds,
+                   experts(2, 2, 10e6, KernelFormat::Bf16));
   const double touched = 8 * (1 - 0.75 * 0.75 * 0.75 * 0.75);
-  EXPECT_NEAR(costs().experts(0, worker, 4, 1).seconds, touched * 20e6 / kTera, 1e-10);
+  EXPECT_NEAR(costs().experts(0, worker, 4, 1).seconds,
+              experts(8, touched, 10e6, KernelFormat::Bf16), 1e-12);
   worker.precision.experts = NumberFormat::FP8;
   EXPECT_NEAR(costs().experts(0, worker, 4, 1).seconds,
-              touched * 10e6 * bytes_per_value(NumberFormat::FP8) / kTera, 1e-10);
-  worker.precision.experts = NumberFormat::BF16;
-  EXPECT_NEAR(costs().experts(0, worker, 4000, 1).seconds, 2 * 8000 * 10e6 / (100 * kTera), 1e-6);
+              experts(8, touched, 10e6, KernelFormat::Fp8), 1e-12);
   EXPECT_EQ(costs().experts(0, worker, 0, 1).seconds, 0);
 }
 
-TEST_F(StepCostTest, ExpertShardsHalveTheBytesAndPayDispatch) {
+TEST_F(StepCostTest, ExpertShardsHalveTheWeightsAndPayDispatch) {
   const Cost alone = costs().experts(0, worker, 4, 1);
   worker.tp = worker.etp = 2;
   const Cost halved = costs().experts(0, worker, 4, 1);
-  EXPECT_NEAR(at(halved, Bound::Hbm), at(alone, Bound::Hbm) / 2, 1e-12);
   EXPECT_GT(at(halved, Bound::Latency), 0);
   EXPECT_GT(at(halved, Bound::Link), 0);
+  EXPECT_LT(halved.seconds - at(halved, Bound::Latency) - at(halved, Bound::Link), alone.seconds);
 }
 
 // A peak makes the busiest group slower, and overlapping hides bytes but no latency.
 TEST_F(StepCostTest, PeaksCostAndOverlapHides) {
   worker.dp = worker.ep = 4;
   const Cost even = costs().experts(0, worker, 4000, 1);
-  EXPECT_GT(costs().experts(0, worker, 4000, 1.5).seconds, 1.3 * even.seconds);
-  constants.hidden_comm = 1;
+  EXPECT_GT(costs().experts(0, worker, 4000, 1.5).seconds, 1.2 * even.seconds);
+  engine.hidden_exchange = 1;
   const Cost hidden = costs().experts(0, worker, 4000, 1);
-  EXPECT_EQ(at(hidden, Bound::Link), 0);
+  EXPECT_NEAR(at(hidden, Bound::Link), 0, 1e-15);
   EXPECT_DOUBLE_EQ(at(hidden, Bound::Latency), at(even, Bound::Latency));
 }
 
-// Causal: n (n + 1) / 2 pairs, however the prompt is cut; every cut pays the layer again.
+// Every cut of a prompt pays the layer again and reads what was cached; pairs are the same.
 TEST_F(StepCostTest, PrefillAttendsToEveryPairOnce) {
-  constants.layer_s = 1;
+  engine.layer_s = 1;
   worker.chunk = 1000;
+  const PrefillAttention prompt{1000, 1000.0 * 1001 / 2, 8, 64, (2.0 * 8 * 64 + 256) * 2, 0};
   const Cost whole = costs().tensor_prefill(0, worker, 1);
-  const double pairs = 1000.0 * 1001 / 2 * 4 * 8 * 64 / (100 * kTera);
-  const double weights = 2 * 1000 * 5e6 / (100 * kTera);
-  EXPECT_NEAR(at(whole, Bound::Compute), pairs + weights, 1e-12);
-  EXPECT_EQ(at(whole, Bound::Fixed), 1);
+  EXPECT_NEAR(whole.seconds, 1 + gemm(1000, 5e6) + operators().prefill_attention(prompt).seconds,
+              1e-9);
   worker.chunk = 300;  // 300 + 300 + 300 + 100
   const Cost cut = costs().tensor_prefill(0, worker, 1);
-  EXPECT_NEAR(at(cut, Bound::Compute), pairs + weights, 1e-12);
-  EXPECT_EQ(at(cut, Bound::Fixed), 4);
-  worker.chunk = 4000;
-  EXPECT_NEAR(at(costs().tensor_prefill(0, worker, 4), Bound::Compute), 4 * (pairs + weights),
+  EXPECT_GE(at(cut, Bound::Fixed), 4);
+  EXPECT_GT(cut.seconds - 4, whole.seconds - 1);
+}
+
+// A mixed step: its rows share the weights, each kind attends in its own way.
+TEST_F(StepCostTest, AMixedStepReadsTheWeightsOnce) {
+  GroupLoad load;
+  load.decodes = 10;
+  load.decode_context = 5000;
+  load.prompts = {{0, 100}, {200, 50}};
+  const double pairs = 100.0 * 101 / 2 + 50 * 200 + 50.0 * 51 / 2;
+  const PrefillAttention prompts{150, pairs, 8, 64, (2.0 * 8 * 64 + 256) * 2, 200.0 * 256 * 2};
+  EXPECT_NEAR(costs().tensor(0, worker, load).seconds,
+              gemm(160, 5e6) + attend(10, 500) + operators().prefill_attention(prompts).seconds,
               1e-12);
 }
 
 TEST_F(StepCostTest, OncePerStepAndMicrobatch) {
-  constants.step_s = 1;
-  constants.request_s = 0.25;
-  EXPECT_EQ(costs().fixed(8).seconds, 3);
+  engine.step_s = 1;
+  engine.request_s = 0.25;
+  engine.prompt_step_s = 2;
+  EXPECT_EQ(costs().fixed(8, false).seconds, 3);
+  EXPECT_EQ(costs().fixed(8, true).seconds, 5);
   worker.tp = 2;
-  EXPECT_NEAR(costs().logits(worker, 1).seconds, 1'024'000.0 / 2 * 2 / kTera, 1e-15);
+  EXPECT_DOUBLE_EQ(costs().logits(worker, 1).seconds, gemm(1, 1'024'000.0 / 2));
   EXPECT_EQ(costs().hand_over(worker, 10).seconds, 0);
   worker.stage_layers = {1, 1};
   EXPECT_NEAR(costs().hand_over(worker, 10).seconds,
-              send_seconds(cluster, constants, 4, 10.0 * 1024 * 2 / 2), 1e-15);
+              operators().send(0, 10.0 * 1024 * 2 / 2).seconds, 1e-12);
 }
 
 TEST(Chunks, CoverThePrompt) {

@@ -25,9 +25,9 @@ const Traffic& of(const TrafficByKind& traffic, Collective kind) {
 struct TrafficTest : testing::Test {
   ModelShape model = load_shape("qwen3-30b-a3b").value().model;
   ClusterSpec cluster = default_cluster(find_gpu("h100").value(), 64);
-  CostConstants constants;
+  EngineProfile engine;
   Workload workload{4000, 1000, std::nullopt, std::nullopt, 0.3};
-  StepCost costs{model, cluster, constants, workload};
+  StepCost costs{model, cluster, engine, workload};
 
   static Worker worker(std::int64_t pp, std::int64_t dp, std::int64_t sp, std::int64_t tp) {
     Worker w;
@@ -107,7 +107,7 @@ TEST_F(TrafficTest, ExpertBytesAreCountedByDrawing) {
   Worker w = worker(1, 4, 1, 1);
   w.ep = 4;
   const Workload even{4000, 1000, std::nullopt, std::nullopt, 0};
-  const StepCost fair(model, cluster, constants, even);
+  const StepCost fair(model, cluster, engine, even);
   const auto decode = decode_traffic(fair, w);
   // Eight draws over four homes reach 4 (1 - (3/4)^8) of them, three in four of which are remote.
   const double homes = 4 * (1 - 0.75 * 0.75 * 0.75 * 0.75 * 0.75 * 0.75 * 0.75 * 0.75);

@@ -129,10 +129,10 @@ double booked(const Cost& cost) {
 
 // Every second is booked under what binds it, idle time included.
 TEST(PredictWorker, BooksEverySecond) {
-  const CostConstants constants;
+  const EngineProfile engine;
   for (std::uint64_t seed = 1000; seed < 1300; ++seed) {
     const PlanningCase c = planning_case(seed);
-    const StepCost costs(c.model, c.cluster, constants, c.workload);
+    const StepCost costs(c.model, c.cluster, engine, c.workload);
     const WorkerPrediction p = predict_worker(costs, c.worker, Role::Both);
     EXPECT_NEAR(booked(p.prefill), p.prefill.seconds, 1e-9 * p.prefill.seconds);
     EXPECT_NEAR(booked(p.decode), p.decode.seconds, 1e-9 * p.decode.seconds);
@@ -151,15 +151,14 @@ TEST(PredictWorker, BooksEverySecond) {
 
 // Bytes of the cache over all ranks that send it, on the outermost link.
 TEST(KvTransfer, IsTheCacheOverTheLinks) {
-  const CostConstants constants;
+  const EngineProfile engine;
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     const PlanningCase c = planning_case(seed);
-    const StepCost costs(c.model, c.cluster, constants, c.workload);
-    const LinkLevel& link = c.cluster.links.back();
+    const StepCost costs(c.model, c.cluster, engine, c.workload);
     const double bytes = kv_bytes_of_sequence(c.model, c.worker.precision.kv, c.workload.isl);
     const auto senders = static_cast<double>(c.worker.tensor_ranks() * c.worker.pp());
     EXPECT_DOUBLE_EQ(kv_transfer_seconds(costs, c.worker),
-                     link.latency_s + bytes / senders / (link.bytes_per_s * constants.link));
+                     costs.operators().send(c.cluster.links.size() - 1, bytes / senders).seconds);
   }
 }
 
