@@ -69,8 +69,8 @@ void run(const Job& job) {
     request.output_tokens = length(211, draw(i, 1));
     trace.requests.push_back(request);
   }
-  Deployment deployment;
-  ReplicaPool& pool = deployment.serving;
+  Service service;
+  ReplicaPool& pool = service.serving;
   pool.replicas = 8;
   pool.gpus = 8;
   pool.router = RouterPolicy::LeastRequests;
@@ -81,7 +81,7 @@ void run(const Job& job) {
   pool.price.step = [](const StepLoad& load) { return price(load, 1); };
   pool.price.decode_steps = price;
   const std::clock_t from = std::clock();
-  const Simulation result = simulate(trace, deployment);
+  const Simulation result = simulate(trace, service);
   const double cpu_s = static_cast<double>(std::clock() - from) / CLOCKS_PER_SEC;
   rusage use{};
   getrusage(RUSAGE_SELF, &use);

@@ -1,9 +1,11 @@
 #include "policy/kv_blocks.h"
 
+#include <bit>
 #include <limits>
 #include <numeric>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace pentafold {
 
@@ -14,9 +16,34 @@ KvBlockPool::KvBlockPool(std::int64_t blocks) {
   std::iota(free_.rbegin(), free_.rend(), 0);  // block 0 first
 }
 
+std::size_t KvBlockPool::home(std::uint64_t hash) const {
+  return static_cast<std::size_t>(mix64(hash)) & (by_hash_.size() - 1);
+}
+
+// Where the hash is, or would be put.
+std::size_t KvBlockPool::place_of(std::uint64_t hash) const {
+  std::size_t place = home(hash);
+  while (by_hash_[place] != kNone && at(by_hash_[place]).hash != hash) {
+    place = (place + 1) & (by_hash_.size() - 1);
+  }
+  return place;
+}
+
 std::int32_t KvBlockPool::find(std::uint64_t hash) const {
-  const auto found = by_hash_.find(hash);
-  return found == by_hash_.end() ? kNone : found->second;
+  return by_hash_.empty() ? kNone : by_hash_[place_of(hash)];
+}
+
+// Leaves a hole, and moves into it whoever could not be reached over it (Knuth, volume 3, 6.4 R).
+void KvBlockPool::forget(std::uint64_t hash) {
+  const std::size_t mask = by_hash_.size() - 1;
+  std::size_t hole = place_of(hash);
+  for (std::size_t next = (hole + 1) & mask; by_hash_[next] != kNone; next = (next + 1) & mask) {
+    const std::size_t wanted = home(at(by_hash_[next]).hash);
+    if (((next - wanted) & mask) < ((next - hole) & mask)) continue;
+    by_hash_[hole] = by_hash_[next];
+    hole = next;
+  }
+  by_hash_[hole] = kNone;
 }
 
 bool KvBlockPool::allocate(std::int64_t count, std::vector<std::int32_t>& blocks) {
@@ -32,7 +59,7 @@ std::int32_t KvBlockPool::take() {
     free_.pop_back();
   } else {
     leave_cached(block);
-    by_hash_.erase(at(block).hash);
+    forget(at(block).hash);
     at(block).published = false;
   }
   at(block).references = 1;
@@ -47,7 +74,10 @@ void KvBlockPool::share(std::int32_t block) {
 void KvBlockPool::publish(std::int32_t block, std::uint64_t hash) {
   Block& mine = at(block);
   CHECK(mine.references > 0);
-  if (mine.published || !by_hash_.try_emplace(hash, block).second) return;
+  if (by_hash_.empty()) by_hash_.assign(std::bit_ceil(2 * blocks_.size()), kNone);
+  std::int32_t& place = by_hash_[place_of(hash)];
+  if (mine.published || place != kNone) return;
+  place = block;
   mine.published = true;
   mine.hash = hash;
 }

@@ -11,7 +11,6 @@
 
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 namespace pentafold {
@@ -55,10 +54,15 @@ class KvBlockPool {
   void enter_cached(std::int32_t block);
   void leave_cached(std::int32_t block);
   std::int32_t take();
+  std::size_t home(std::uint64_t hash) const;
+  std::size_t place_of(std::uint64_t hash) const;
+  void forget(std::uint64_t hash);
 
   std::vector<Block> blocks_;
   std::vector<std::int32_t> free_;  // taken from the back
-  std::unordered_map<std::uint64_t, std::int32_t> by_hash_;
+  // Published blocks by hash: open addressing with linear probing, the hashes are in the blocks; a
+  // power of two of places, at least twice the blocks. Made when first needed.
+  std::vector<std::int32_t> by_hash_;
   std::int32_t oldest_ = kNone;
   std::int32_t newest_ = kNone;
   std::int64_t cached_ = 0;

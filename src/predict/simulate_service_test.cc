@@ -44,9 +44,9 @@ TEST(Simulate, MakesTheStepsThatTheServerMakes) {
       }
       std::sort(shape.begin(), shape.end());
     }
-    Deployment deployment;
-    deployment.serving.limits = batch_limits(limits);
-    deployment.serving.price = {price_step, price_decodes, 0};
+    Service service;
+    service.serving.limits = batch_limits(limits);
+    service.serving.price = {price_step, price_decodes, 0};
     SimulationOptions options;
     std::size_t step = 0;
     options.on_run = [&](const StepRun& run) {
@@ -72,7 +72,7 @@ TEST(Simulate, MakesTheStepsThatTheServerMakes) {
         EXPECT_EQ(context, 0) << "seed " << seed;
       }
     };
-    simulate(trace, deployment, options);
+    simulate(trace, service, options);
     EXPECT_EQ(step, served.size());
   }
 }
@@ -83,12 +83,12 @@ TEST(Simulate, OneRequestAtATimeTakesTheSumOfItsSteps) {
     trace.requests.push_back({0, prompt, 9, 0, 0, 0});
   }
   trace.concurrency = 1;
-  Deployment deployment;
-  deployment.serving.price = {price_step, price_decodes, 0};
-  deployment.serving.limits.blocks_per_group = 50;
-  deployment.serving.limits.step_tokens = 40;
-  deployment.serving.admission_s = 128 * kTick;
-  const Simulation run = simulate(trace, deployment);
+  Service service;
+  service.serving.price = {price_step, price_decodes, 0};
+  service.serving.limits.blocks_per_group = 50;
+  service.serving.limits.step_tokens = 40;
+  service.serving.admission_s = 128 * kTick;
+  const Simulation run = simulate(trace, service);
   double now = 0;
   for (std::size_t i = 0; i < trace.requests.size(); ++i) {
     EXPECT_EQ(run.requests[i].arrival_s, now) << "the next starts when one is done";
@@ -110,7 +110,7 @@ TEST(Simulate, ClosedLoopKeepsItsConcurrency) {
   for (std::uint32_t seed = 0; seed < 100; ++seed) {
     SimulatedCase c = random_simulated_case(seed);
     c.trace.concurrency = 1 + seed % 7;
-    const Simulation run = simulate(c.trace, c.deployment);
+    const Simulation run = simulate(c.trace, c.service);
     std::map<double, std::int64_t> change;  // requests in flight, by time
     std::int64_t served = 0;
     for (const RequestOutcome& r : run.requests) {
@@ -138,12 +138,12 @@ TEST(Simulate, PrefixSharingChangesPromptRowsAlone) {
   std::int64_t saved = 0;
   for (std::uint32_t seed = 0; seed < 100; ++seed) {
     SimulatedCase c = random_simulated_case(seed);
-    c.deployment.serving.limits.preemption = Preemption::Never;
-    if (c.deployment.decode) c.deployment.decode->limits.preemption = Preemption::Never;
+    c.service.serving.limits.preemption = Preemption::Never;
+    if (c.service.decode) c.service.decode->limits.preemption = Preemption::Never;
     std::map<bool, std::int64_t> prompt_rows;
     std::map<bool, std::int64_t> decode_rows;
     for (const bool share : {false, true}) {
-      c.deployment.serving.limits.share_prefixes = share;
+      c.service.serving.limits.share_prefixes = share;
       SimulationOptions options;
       options.on_run = [&](const StepRun& run) {
         for (const GroupLoad& group : run.load->groups) {
@@ -151,7 +151,7 @@ TEST(Simulate, PrefixSharingChangesPromptRowsAlone) {
           for (const PromptPiece& piece : group.prompts) prompt_rows[share] += piece.tokens;
         }
       };
-      const Simulation run = simulate(c.trace, c.deployment, options);
+      const Simulation run = simulate(c.trace, c.service, options);
       std::int64_t shared = 0;
       for (const RequestOutcome& r : run.requests) shared += r.shared;
       EXPECT_TRUE(share || shared == 0);
@@ -169,15 +169,15 @@ TEST(Simulate, EqualRequestsAreServedInOrder) {
   for (std::uint32_t seed = 0; seed < 100; ++seed) {
     SimulatedCase c = random_simulated_case(seed);
     c.trace.concurrency = 0;
-    c.deployment.decode.reset();
-    c.deployment.serving.replicas = 1;
-    c.deployment.serving.limits.groups = 1;
-    c.deployment.serving.limits.share_prefixes = false;
+    c.service.decode.reset();
+    c.service.serving.replicas = 1;
+    c.service.serving.limits.groups = 1;
+    c.service.serving.limits.share_prefixes = false;
     for (TraceRequest& request : c.trace.requests) {
       request.prompt_tokens = 20;
       request.output_tokens = 10;
     }
-    const Simulation run = simulate(c.trace, c.deployment);
+    const Simulation run = simulate(c.trace, c.service);
     std::map<std::int32_t, const RequestOutcome*> before;  // by priority
     for (std::size_t i = 0; i < run.requests.size(); ++i) {
       const RequestOutcome*& last = before[c.trace.requests[i].priority];
@@ -193,8 +193,8 @@ TEST(Simulate, EqualRequestsAreServedInOrder) {
 TEST(Simulate, EqualInputsGiveEqualBytes) {
   for (std::uint32_t seed = 0; seed < 50; ++seed) {
     const SimulatedCase c = random_simulated_case(seed);
-    const Simulation a = simulate(c.trace, c.deployment);
-    const Simulation b = simulate(c.trace, c.deployment);
+    const Simulation a = simulate(c.trace, c.service);
+    const Simulation b = simulate(c.trace, c.service);
     for (std::size_t i = 0; i < a.requests.size(); ++i) {
       expect_equal_outcomes(a.requests[i], b.requests[i], "seed " + std::to_string(seed));
     }
@@ -208,13 +208,13 @@ TEST(Simulate, EqualInputsGiveEqualBytes) {
 TEST(Simulate, SplitDeploymentsDecodeElsewhere) {
   Trace trace;
   for (int i = 0; i < 30; ++i) trace.requests.push_back({i * 0x1p-10, 50, 20, 0, 0, 0});
-  Deployment deployment;
-  deployment.serving.price = {price_step, price_decodes, 0};
-  deployment.serving.limits.blocks_per_group = 40;
-  deployment.serving.replicas = 2;
-  deployment.decode = deployment.serving;
-  deployment.decode->limits.preemption = Preemption::Never;
-  deployment.transfer_s = [](std::int64_t tokens) { return static_cast<double>(tokens) * 0x1p-10; };
+  Service service;
+  service.serving.price = {price_step, price_decodes, 0};
+  service.serving.limits.blocks_per_group = 40;
+  service.serving.replicas = 2;
+  service.decode = service.serving;
+  service.decode->limits.preemption = Preemption::Never;
+  service.transfer_s = [](std::int64_t tokens) { return static_cast<double>(tokens) * 0x1p-10; };
   std::map<std::int64_t, std::int64_t> prompt_rows;
   std::map<std::int64_t, std::int64_t> decode_rows;
   SimulationOptions options;
@@ -224,7 +224,7 @@ TEST(Simulate, SplitDeploymentsDecodeElsewhere) {
       for (const PromptPiece& piece : group.prompts) prompt_rows[run.pool] += piece.tokens;
     }
   };
-  const Simulation run = simulate(trace, deployment, options);
+  const Simulation run = simulate(trace, service, options);
   EXPECT_EQ(prompt_rows[0], 30 * 50);
   EXPECT_EQ(decode_rows[0], 0);
   EXPECT_EQ(prompt_rows[1], 0);
@@ -239,11 +239,11 @@ TEST(Simulate, SplitDeploymentsDecodeElsewhere) {
 TEST(Simulate, SeriesAddUpToTheTimesOfTheRequests) {
   for (std::uint32_t seed = 0; seed < 50; ++seed) {
     SimulatedCase c = random_simulated_case(seed);
-    c.deployment.decode.reset();
-    c.deployment.serving.admission_s = c.deployment.serving.prompt_token_s = 0;
+    c.service.decode.reset();
+    c.service.serving.admission_s = c.service.serving.prompt_token_s = 0;
     SimulationOptions options;
     options.bucket_s = 0x1p-6;
-    const Simulation run = simulate(c.trace, c.deployment, options);
+    const Simulation run = simulate(c.trace, c.service, options);
     double spent = 0;
     double end = 0;
     for (const RequestOutcome& r : run.requests) {

@@ -18,7 +18,7 @@ TEST(Simulate, EveryRequestFinishesOrIsRejectedOnce) {
   std::int64_t rejected = 0;
   for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
     const SimulatedCase c = random_simulated_case(seed);
-    const Simulation run = simulate(c.trace, c.deployment);
+    const Simulation run = simulate(c.trace, c.service);
     ASSERT_EQ(run.requests.size(), c.trace.requests.size());
     for (const RequestOutcome& r : run.requests) {
       const std::string where = "seed " + std::to_string(seed);
@@ -52,8 +52,8 @@ TEST(Simulate, JumpingEqualsStepByStepBitForBit) {
     SimulationOptions fast;
     std::int64_t fast_runs = 0;
     fast.on_run = [&](const StepRun&) { ++fast_runs; };
-    const Simulation a = simulate(c.trace, c.deployment, fast);
-    const Simulation b = simulate(c.trace, c.deployment, slow);
+    const Simulation a = simulate(c.trace, c.service, fast);
+    const Simulation b = simulate(c.trace, c.service, slow);
     for (std::size_t i = 0; i < a.requests.size(); ++i) {
       expect_equal_outcomes(a.requests[i], b.requests[i],
                             "seed " + std::to_string(seed) + " request " + std::to_string(i));
@@ -123,12 +123,12 @@ TEST(Simulate, EventsEqualAPlainLoopBitForBit) {
   for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
     SimulatedCase c = random_simulated_case(seed);
     c.trace.concurrency = 0;
-    c.deployment.decode.reset();
-    ReplicaPool& pool = c.deployment.serving;
+    c.service.decode.reset();
+    ReplicaPool& pool = c.service.serving;
     pool.admission_s = pool.prompt_token_s = 0;
     pool.replicas = 1;
     pool.limits.share_prefixes = false;
-    const Simulation run = simulate(c.trace, c.deployment);
+    const Simulation run = simulate(c.trace, c.service);
     const auto plain = plain_replica(c.trace, pool);
     for (std::size_t i = 0; i < plain.size(); ++i) {
       RequestOutcome mine = run.requests[i];
@@ -143,11 +143,11 @@ TEST(Simulate, ReplicasAreIndependent) {
   for (std::uint32_t seed = 0; seed < 100; ++seed) {
     SimulatedCase c = random_simulated_case(seed);
     c.trace.concurrency = 0;
-    c.deployment.decode.reset();
-    c.deployment.serving.router = RouterPolicy::RoundRobin;
-    const Simulation all = simulate(c.trace, c.deployment);
-    const std::int64_t replicas = c.deployment.serving.replicas;
-    Deployment one = c.deployment;
+    c.service.decode.reset();
+    c.service.serving.router = RouterPolicy::RoundRobin;
+    const Simulation all = simulate(c.trace, c.service);
+    const std::int64_t replicas = c.service.serving.replicas;
+    Service one = c.service;
     one.serving.replicas = 1;
     for (std::int64_t r = 0; r < replicas; ++r) {
       Trace part = c.trace;

@@ -80,12 +80,12 @@ SimulatedCase random_simulated_case(std::uint32_t seed) {
     c.trace.requests.push_back(request);
   }
   if (random() % 3 == 0) c.trace.concurrency = 1 + random() % 12;
-  c.deployment.serving = random_pool(random);
-  if (random() % 2) c.deployment.serving.admission_s = 64 * kTick;
-  if (random() % 2) c.deployment.serving.prompt_token_s = 8 * kTick;
+  c.service.serving = random_pool(random);
+  if (random() % 2) c.service.serving.admission_s = 64 * kTick;
+  if (random() % 2) c.service.serving.prompt_token_s = 8 * kTick;
   if (random() % 3 == 0) {
-    c.deployment.decode = random_pool(random);
-    c.deployment.transfer_s = [](std::int64_t tokens) {
+    c.service.decode = random_pool(random);
+    c.service.transfer_s = [](std::int64_t tokens) {
       return static_cast<double>(tokens) * 16 * kTick;
     };
   }

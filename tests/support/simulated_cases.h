@@ -20,7 +20,7 @@ double price_decodes(const StepLoad& load, std::int64_t steps);
 
 struct SimulatedCase {
   Trace trace;
-  Deployment deployment;
+  Service service;
 };
 // Of every kind: open and closed loop, both ways to batch and three to preempt, shared prefixes,
 // one pool or two, requests that fit and that do not.
