@@ -264,4 +264,17 @@ void keep_first(Trace& trace, std::int64_t count) {
   if (!trace.measured.empty()) trace.measured.resize(kept);
 }
 
+std::int64_t drop_longer_than(Trace& trace, std::int64_t tokens) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < trace.requests.size(); ++i) {
+    if (trace.requests[i].prompt_tokens + trace.requests[i].output_tokens > tokens) continue;
+    trace.requests[kept] = trace.requests[i];
+    if (!trace.measured.empty()) trace.measured[kept] = trace.measured[i];
+    ++kept;
+  }
+  const std::size_t dropped = trace.requests.size() - kept;
+  keep_first(trace, static_cast<std::int64_t>(kept));
+  return static_cast<std::int64_t>(dropped);
+}
+
 }  // namespace pentafold

@@ -256,5 +256,16 @@ TEST(Trace, ScalesAndCuts) {
   EXPECT_EQ(trace.requests.size(), 2U);
 }
 
+// What was measured stays with its request.
+TEST(Trace, DropsWhatIsTooLong) {
+  Trace trace =
+      read("arrival_s,isl,osl,first_token_ts,last_token_ts\n0,5,5,1,2\n1,6,5,2,3\n2,9,1,5,6\n");
+  EXPECT_EQ(drop_longer_than(trace, 10), 1);
+  ASSERT_EQ(trace.requests.size(), 2U);
+  EXPECT_EQ(trace.requests[1].prompt_tokens, 9);
+  ASSERT_EQ(trace.measured.size(), 2U);
+  EXPECT_EQ(trace.measured[1].ttft_s, 3.0);
+}
+
 }  // namespace
 }  // namespace pentafold
