@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 
 #include "base/units.h"
@@ -33,6 +34,12 @@ class TimeMeter {
     parts_[pool].communication += talk * scale;
     parts_[pool].bubble += by(Bound::Bubble) * scale;
     parts_[pool].compute += (cost.seconds - talk - by(Bound::Bubble)) * scale;
+    error_s_ += cost.error_s * scale;
+    priced_s_ += cost.seconds * scale;
+  }
+
+  double step_factor() const {
+    return priced_s_ > 0 ? std::exp(kTogether * error_s_ / priced_s_) : 1;
   }
 
   // Scaled to the time that the pools were really busy.
@@ -53,8 +60,12 @@ class TimeMeter {
  private:
   static constexpr std::int64_t kAll = 20'000;
   static constexpr std::int64_t kEvery = 8;
+  // Errors of several operators partly cancel: half of their sum stands for all, as in predict.
+  static constexpr double kTogether = 0.5;
   const SimulationCase& asked_;
   std::vector<PoolTime> parts_;
+  double error_s_ = 0;
+  double priced_s_ = 0;
   std::int64_t count_ = 0;
 };
 
@@ -101,7 +112,7 @@ Result<int> simulate_and_print(const SimulateOptions& options) {
   };
   const Simulation found = simulate(asked->trace, asked->service, how);
   if (timeline) PF_TRY(timeline->finish(found));
-  const SimulationAnswer answer{*asked, found, meter.times(found)};
+  const SimulationAnswer answer{*asked, found, meter.times(found), meter.step_factor()};
   if (!options.requests_out.empty()) PF_TRY(write_requests(answer, options.requests_out));
   fmt::print("{}", options.json ? simulation_json(answer) : format_simulation(answer));
   return found.summary.finished > 0 ? 0 : 1;

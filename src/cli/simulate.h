@@ -85,6 +85,7 @@ struct SimulationAnswer {
   const SimulationCase& asked;
   const Simulation& found;
   std::vector<PoolTime> time;  // by pool
+  double step_factor = 1;      // the 80 % interval of a step's time is divided and multiplied by it
 };
 std::string format_simulation(const SimulationAnswer& answer);
 std::string simulation_json(const SimulationAnswer& answer);

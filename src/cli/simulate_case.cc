@@ -10,6 +10,7 @@
 #include "base/quote.h"
 #include "cli/contender.h"
 #include "cli/simulate.h"
+#include "cli/verbs.h"
 #include "plan/capacity.h"
 #include "predict/served_pool.h"
 #include "spec/quantity.h"
@@ -262,13 +263,13 @@ Result<std::unique_ptr<SimulationCase>> simulation_case(const SimulateOptions& o
   if (asked.model.empty()) asked.model = plan.model;
   if (asked.gpu.empty() && asked.cluster.empty()) asked.gpu = plan.device;
   if (asked.model.empty()) return refused("no model: give --model NAME, or a plan that names one");
-  PF_ASSIGN(const AnyModel model, load_any_model(asked.model));
-  out->positions = model.shape.max_positions;
+  PF_ASSIGN(const ShapeInput model, load_shape(asked.model));
+  out->positions = model.model.max_positions;
   if (out->positions > 0) {
     out->too_long = drop_longer_than(out->trace, out->positions);
     if (out->trace.requests.empty()) {
       return refused(fmt::format("every request is longer than the {} positions of {}",
-                                 out->positions, model.shape.name));
+                                 out->positions, model.model.name));
     }
   }
   set_lengths(out->trace, asked);

@@ -1,6 +1,8 @@
 #include "report/percentiles.h"
 
 #include <algorithm>
+#include <iterator>
+#include <numeric>
 
 #include "base/check.h"
 
@@ -16,23 +18,16 @@ double percentile(std::span<const double> sorted, double percent) {
   return sorted[below] + (sorted[above] - sorted[below]) * part;
 }
 
-double mean_of(std::span<const double> values) {
-  if (values.empty()) return 0;
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
-Percentiles percentiles_of(std::vector<double> values) {
+Distribution distribution_of(std::vector<double> values) {
+  Distribution d;
+  if (values.empty()) return d;
   std::ranges::sort(values);
-  Percentiles out;
-  out.count = static_cast<std::int64_t>(values.size());
-  out.mean = mean_of(values);
-  out.p50 = percentile(values, 50);
-  out.p90 = percentile(values, 90);
-  out.p99 = percentile(values, 99);
-  out.max = values.empty() ? 0 : values.back();
-  return out;
+  d.n = std::ssize(values);
+  d.mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(d.n);
+  d.p50 = percentile(values, 50);
+  d.p90 = percentile(values, 90);
+  d.p99 = percentile(values, 99);
+  return d;
 }
 
 }  // namespace pentafold

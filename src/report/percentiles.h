@@ -14,17 +14,14 @@ namespace pentafold {
 
 // Of ascending values; 0 if there are none. `percent` 0 to 100.
 double percentile(std::span<const double> sorted, double percent);
-double mean_of(std::span<const double> values);
 
-// What a table says of many values.
-struct Percentiles {
-  std::int64_t count = 0;
+struct Distribution {
+  std::int64_t n = 0;
   double mean = 0;
   double p50 = 0;
   double p90 = 0;
   double p99 = 0;
-  double max = 0;
 };
-Percentiles percentiles_of(std::vector<double> values);
+Distribution distribution_of(std::vector<double> values);
 
 }  // namespace pentafold

@@ -17,12 +17,12 @@ TEST(Percentiles, AreNumpysDefault) {
 }
 
 TEST(Percentiles, OrderDoesNotMatter) {
-  const Percentiles found = percentiles_of({3, 1, 2});
-  EXPECT_EQ(found.count, 3);
+  const Distribution found = distribution_of({3, 1, 2});
+  EXPECT_EQ(found.n, 3);
   EXPECT_EQ(found.mean, 2.0);
   EXPECT_EQ(found.p50, 2.0);
-  EXPECT_EQ(found.max, 3.0);
-  EXPECT_EQ(percentiles_of({}).count, 0);
+  EXPECT_DOUBLE_EQ(found.p90, 2.8);
+  EXPECT_EQ(distribution_of({}).n, 0);
 }
 
 }  // namespace
