@@ -119,7 +119,7 @@ void add_arrivals(CLI::App* verb, SimulateOptions& o) {
   verb->add_option("--isl", o.isl, "tokens of a prompt: 4000, or [1000,4000] for any between")
       ->type_name("TOKENS");
   verb->add_option("--osl", o.osl, "tokens of an answer, likewise")->type_name("TOKENS");
-  verb->add_option("--seed", o.seed, "of generated requests");
+  verb->add_option("--seed", o.seed, "of generated requests")->check(CLI::NonNegativeNumber);
   verb->add_option("--time-scale", o.time_scale,
                    "arrivals so many times as far apart: 0.5 is "
                    "twice the rate");

@@ -15,7 +15,7 @@
 namespace pentafold {
 namespace {
 
-constexpr std::size_t kBlock = std::size_t{1} << 20;
+constexpr std::size_t kBlock = std::size_t{1} << 16;
 constexpr std::size_t kMaxLine = std::size_t{1} << 23;
 constexpr std::size_t kMaxTotal = std::size_t{1} << 33;
 

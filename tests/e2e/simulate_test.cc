@@ -118,9 +118,9 @@ TEST(Simulate, SmallCachesDelayButLoseNobody) {
 
 TEST(Simulate, ASplitPlanServesInTwoPools) {
   const ScratchFolder folder;
-  folder.write("p.yaml", "stages:\n  - {tp: 2}\nmax_batch: 8\n");
+  folder.write("p.yaml", "pp: 1\ntp: 2\nmax_batch: 8\n");
   const std::string plan = folder.write("d.yaml",
-                                        "model: qwen3-30b-a3b\nstages:\n  - {tp: 2}\nreplicas: 2\n"
+                                        "model: qwen3-30b-a3b\npp: 1\ntp: 2\nreplicas: 2\n"
                                         "prefill_pool: p.yaml\n");
   const ProcessResult result = run("simulate " + plan +
                                    " --gpu h200-sxm --rate 4/s --requests 50 --isl 1000 --osl 50 "
