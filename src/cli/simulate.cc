@@ -24,7 +24,8 @@ class TimeMeter {
       : asked_(asked), parts_(asked.plan.pools.size()) {}
 
   void add(const StepRun& run) {
-    if (count_++ >= kAll && count_ % kEvery != 0) return;
+    ++count_;
+    if (count_ > kAll && count_ % kEvery != 0) return;
     const auto pool = static_cast<std::size_t>(run.pool);
     const Cost cost = asked_.pricers[pool].cost(*run.load);
     if (!(cost.seconds > 0)) return;

@@ -77,7 +77,7 @@ LineReader::LineReader(std::string_view text, std::string file)
     : LineReader(
           [text](char* to, std::size_t most) mutable -> Result<std::size_t> {
             const std::size_t n = std::min(most, text.size());
-            std::copy_n(text.data(), n, to);
+            std::copy_n(text.begin(), n, to);
             text.remove_prefix(n);
             return n;
           },
