@@ -103,6 +103,78 @@ void add_predict(CLI::App& app, PredictOptions& o) {
       "Exit codes: 0 done, 1 the plan does not fit the memory, 2 bad input.");
 }
 
+// What arrives: a trace, or a process with lengths.
+void add_arrivals(CLI::App* verb, SimulateOptions& o) {
+  verb->add_option("--trace", o.trace,
+                   "requests as they came: Azure CSV, Mooncake JSON lines, a CSV with columns of "
+                   "known names, or the log of a measured run; .gz too (docs/workload-format.md)")
+      ->type_name("FILE");
+  verb->add_option("--rate", o.rate, "generated requests that arrive: 12/s")->type_name("RATE");
+  verb->add_option("--arrivals", o.arrivals, "poisson (default), gamma (bursts) or uniform")
+      ->type_name("PROCESS");
+  verb->add_option("--cv", o.cv, "of gamma: coefficient of variation of the gaps (default 1)");
+  verb->add_option("--concurrency", o.concurrency,
+                   "closed loop: so many requests in flight, the next comes when one is done");
+  verb->add_option("--requests", o.requests, "how many (default: 1000, or all of the trace)");
+  verb->add_option("--isl", o.isl, "tokens of a prompt: 4000, or [1000,4000] for any between")
+      ->type_name("TOKENS");
+  verb->add_option("--osl", o.osl, "tokens of an answer, likewise")->type_name("TOKENS");
+  verb->add_option("--seed", o.seed, "of generated requests")->check(CLI::NonNegativeNumber);
+  verb->add_option("--time-scale", o.time_scale,
+                   "arrivals so many times as far apart: 0.5 is "
+                   "twice the rate");
+}
+
+void add_serving(CLI::App* verb, SimulateOptions& o) {
+  verb->add_option("--router", o.router,
+                   "which replica: round_robin (default), least_requests, least_tokens, "
+                   "prefix_aware");
+  verb->add_option("--preempt", o.preempt,
+                   "when KV blocks run out: recompute (default), swap; never: reserve them all");
+  verb->add_option("--max-sequences", o.max_sequences,
+                   "running at once in a replica (default: the plan's max_batch)");
+  verb->add_option("--step-tokens", o.step_tokens,
+                   "rows of a step in a dp group (default: the engine's)");
+  verb->add_option("--max-context", o.max_context,
+                   "adaptive batch: tokens in a dp group's cache at most (default: what fits)");
+  verb->add_option("--kv-tokens", o.kv_tokens,
+                   "of a replica's KV cache (default: what the memory leaves)");
+  verb->add_option("--memory-fraction", o.memory_fraction, "of a device that may be used (0.9)");
+  verb->add_flag("--no-prefix-cache", o.no_prefix_cache, "compute every prompt whole");
+}
+
+void add_simulate(CLI::App& app, SimulateOptions& o) {
+  CLI::App* verb = app.add_subcommand(
+      "simulate", "a trace of requests served under a plan: latencies, goodput, load over time");
+  verb->add_option("PLAN", o.plan, "plan file, or degrees such as tp=2,ep=4")->required();
+  verb->add_option("--model", o.request.model, "as for plan; default: the plan's")
+      ->type_name("MODEL");
+  verb->add_option("--gpu", o.request.gpu, "name of the catalog; default: the plan's device")
+      ->type_name("GPU");
+  verb->add_option("--cluster", o.request.cluster, "cluster file or name, in place of --gpu")
+      ->type_name("FILE");
+  verb->add_option("--engine", o.request.engine, "whose batching and fixed costs (docs/engines.md)")
+      ->type_name("ENGINE");
+  verb->add_option("--skew", o.request.skew, "Zipf exponent of the experts' load; 0 (default)");
+  add_arrivals(verb, o);
+  add_serving(verb, o);
+  verb->add_option("--slo", o.slo, "limits that count for goodput: ttft=1s,tpot=20ms,e2e=30s")
+      ->type_name("LIMITS");
+  verb->add_option("--chrome-trace", o.chrome_trace, "write a timeline for ui.perfetto.dev")
+      ->type_name("FILE");
+  verb->add_option("--requests-out", o.requests_out, "write a CSV of all requests")
+      ->type_name("FILE");
+  verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->footer(
+      "Examples:\n"
+      "  pentafold simulate tp=2,ep=2,replicas=4 --model qwen3-30b-a3b --gpu h200-sxm \\\n"
+      "      --trace specs/traces/chat-azure.csv --slo ttft=1s,tpot=20ms\n"
+      "  pentafold simulate plan.yaml --rate 12/s --arrivals gamma --cv 2 --requests 5000 \\\n"
+      "      --isl [1000,4000] --osl 500 --engine vllm --chrome-trace timeline.json\n"
+      "  pentafold simulate plan.yaml --concurrency 64 --isl 4000 --osl 1000\n"
+      "Exit codes: 0 done, 1 no request could be served, 2 bad input.");
+}
+
 void add_audit(CLI::App& app, AuditOptions& o) {
   CLI::App* verb =
       app.add_subcommand("audit", "are a strategy document's claims true on its own inputs");
@@ -151,6 +223,7 @@ void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
   add_plan(app, options.plan);
   add_explain(app, options.explain);
   add_predict(app, options.predict);
+  add_simulate(app, options.simulate);
   add_audit(app, options.audit);
   add_catalog(app, options);
   add_validate(app, options.validate);
@@ -159,6 +232,7 @@ void add_planning_verbs(CLI::App& app, PlanningOptions& options) {
 std::optional<int> run_planning_verb(const CLI::App& app, const PlanningOptions& options) {
   if (app.got_subcommand("plan")) return plan_verb(options.plan);
   if (app.got_subcommand("explain")) return explain_verb(options.explain);
+  if (app.got_subcommand("simulate")) return simulate_verb(options.simulate);
   if (app.got_subcommand("predict")) return predict_verb(options.predict);
   if (app.got_subcommand("audit")) return audit_verb(options.audit);
   if (app.got_subcommand("models")) return models_verb(options.models);

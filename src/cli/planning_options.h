@@ -10,6 +10,7 @@
 #include "cli/models.h"
 #include "cli/plan.h"
 #include "cli/predict.h"
+#include "cli/simulate.h"
 #include "cli/validate.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): the library's name
@@ -22,6 +23,7 @@ struct PlanningOptions {
   PlanVerbOptions plan;
   ExplainOptions explain;
   PredictOptions predict;
+  SimulateOptions simulate;
   AuditOptions audit;
   ModelsOptions models;
   ClustersOptions clusters;

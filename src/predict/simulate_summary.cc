@@ -7,30 +7,11 @@
 namespace pentafold {
 namespace {
 
-double quantile_of(std::span<const double> sorted, double share) {
-  const double at = share * static_cast<double>(sorted.size() - 1);
-  const auto low = static_cast<std::size_t>(at);
-  const std::size_t high = std::min(low + 1, sorted.size() - 1);
-  return sorted[low] + (sorted[high] - sorted[low]) * (at - std::floor(at));
-}
-
 double per(double amount, double seconds) {
   return seconds > 0 ? amount / seconds : 0;
 }
 
 }  // namespace
-
-Distribution distribution_of(std::vector<double> values) {
-  Distribution d;
-  d.n = std::ssize(values);
-  if (values.empty()) return d;
-  std::sort(values.begin(), values.end());
-  d.mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(d.n);
-  d.p50 = quantile_of(values, 0.5);
-  d.p90 = quantile_of(values, 0.9);
-  d.p99 = quantile_of(values, 0.99);
-  return d;
-}
 
 bool ServiceTargets::met_by(const RequestOutcome& outcome) const {
   return !(ttft_s && outcome.ttft() > *ttft_s) && !(tpot_s && outcome.tpot() > *tpot_s) &&

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "predict/gap_histogram.h"
+#include "report/percentiles.h"
 
 namespace pentafold {
 
@@ -33,15 +34,6 @@ struct RequestOutcome {
   double e2e() const { return finish_s - arrival_s; }
   double tpot() const { return output > 1 ? (finish_s - first_token_s) / (output - 1) : 0; }
 };
-
-struct Distribution {
-  std::int64_t n = 0;
-  double mean = 0;
-  double p50 = 0;
-  double p90 = 0;
-  double p99 = 0;
-};
-Distribution distribution_of(std::vector<double> values);
 
 struct ServiceTargets {
   std::optional<double> ttft_s;

@@ -15,7 +15,7 @@
 namespace pentafold {
 namespace {
 
-constexpr std::size_t kBlock = std::size_t{1} << 20;
+constexpr std::size_t kBlock = std::size_t{1} << 16;
 constexpr std::size_t kMaxLine = std::size_t{1} << 23;
 constexpr std::size_t kMaxTotal = std::size_t{1} << 33;
 
@@ -77,7 +77,7 @@ LineReader::LineReader(std::string_view text, std::string file)
     : LineReader(
           [text](char* to, std::size_t most) mutable -> Result<std::size_t> {
             const std::size_t n = std::min(most, text.size());
-            std::copy_n(text.data(), n, to);
+            std::copy_n(text.begin(), n, to);
             text.remove_prefix(n);
             return n;
           },

@@ -3,7 +3,7 @@
 // Only regular files are read; what a line and the whole (unpacked) may take is bounded, so that a
 // small hostile file cannot fill the memory or the day.
 // Source: zlib reads both kinds alike. Cost: about 1 ns a byte plain, 4 ns compressed; a buffer of
-// 1 MiB. Held by spec/trace_test.cc and tests/fuzz/trace_fuzz.cc.
+// 64 KiB, or of the longest line. Held by spec/trace_test.cc and tests/fuzz/trace_fuzz.cc.
 #pragma once
 
 #include <cstddef>

@@ -150,9 +150,9 @@ class TraceBuilder {
       }
       clock_offset_ns_ = std::min(clock_offset_ns_, row.queued_ns - row.arrival_ns);
     }
-    // On the engine's clock until relate_clocks; the offset is only known after the last row.
-    raw_.push_back({trace_.requests.size() - 1, row.first_token_ns - row.arrival_ns,
-                    row.last_token_ns - row.arrival_ns});
+    // The clocks' offset is only known after the last row.
+    raw_.push_back(
+        {trace_.requests.size() - 1, row.arrival_ns, row.first_token_ns, row.last_token_ns});
     trace_.measured.push_back({.known = true});
     return ok_status();
   }
@@ -171,8 +171,9 @@ class TraceBuilder {
   void relate_clocks() {
     const std::int64_t offset = same_clock_ ? 0 : clock_offset_ns_;
     for (const Raw& raw : raw_) {
-      trace_.measured[raw.request].ttft_s = to_seconds(raw.first_ns - offset);
-      trace_.measured[raw.request].last_s = to_seconds(raw.last_ns - offset);
+      const std::int64_t arrival = raw.arrival_ns + offset;
+      trace_.measured[raw.request].ttft_s = to_seconds(raw.first_ns - arrival);
+      trace_.measured[raw.request].last_s = to_seconds(raw.last_ns - arrival);
     }
   }
 
@@ -203,7 +204,8 @@ class TraceBuilder {
 
   struct Raw {
     std::size_t request = 0;
-    std::int64_t first_ns = 0;  // after arrival, if both clocks were one
+    std::int64_t arrival_ns = 0;
+    std::int64_t first_ns = 0;
     std::int64_t last_ns = 0;
   };
 
@@ -260,6 +262,19 @@ void keep_first(Trace& trace, std::int64_t count) {
   const std::size_t kept = std::min(trace.requests.size(), static_cast<std::size_t>(count));
   trace.requests.resize(kept);
   if (!trace.measured.empty()) trace.measured.resize(kept);
+}
+
+std::int64_t drop_longer_than(Trace& trace, std::int64_t tokens) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < trace.requests.size(); ++i) {
+    if (trace.requests[i].prompt_tokens + trace.requests[i].output_tokens > tokens) continue;
+    trace.requests[kept] = trace.requests[i];
+    if (!trace.measured.empty()) trace.measured[kept] = trace.measured[i];
+    ++kept;
+  }
+  const std::size_t dropped = trace.requests.size() - kept;
+  keep_first(trace, static_cast<std::int64_t>(kept));
+  return static_cast<std::int64_t>(dropped);
 }
 
 }  // namespace pentafold

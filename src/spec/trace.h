@@ -74,5 +74,7 @@ Result<Trace> parse_trace(std::string_view text, const std::string& file);
 void scale_time(Trace& trace, double factor);
 // The first `count` requests; all if it has fewer.
 void keep_first(Trace& trace, std::int64_t count);
+// Without the requests whose prompt and answer together are longer. Returns how many those were.
+std::int64_t drop_longer_than(Trace& trace, std::int64_t tokens);
 
 }  // namespace pentafold

@@ -52,6 +52,7 @@ std::string missing_column(TraceField field, const std::vector<std::string>& nam
                                                               : "tokens of its answer",
                                 known);
   for (const std::string& name : names) {
+    if (find_trace_column(name) != nullptr) continue;
     for (std::size_t at = 0; at < known.size();) {
       const std::size_t end = std::min(known.find(", ", at), known.size());
       const std::string_view one = std::string_view(known).substr(at, end - at);
