@@ -132,9 +132,9 @@ void add_inspect(CLI::App& app, pentafold::InspectOptions& o) {
 
 // Where CLI11 sees no verb, it does not say which word it could not read as one.
 std::string verb_problem(const std::string& word) {
-  constexpr std::array<std::string_view, 11> kVerbs = {"plan",   "explain", "predict", "simulate",
-                                                       "verify", "run",     "program", "inspect",
-                                                       "audit",  "models",  "clusters"};
+  constexpr std::array<std::string_view, 12> kVerbs = {
+      "plan", "explain", "predict", "simulate", "validate", "verify",
+      "run",  "program", "inspect", "audit",    "models",   "clusters"};
   const std::string known = fmt::format("{}", fmt::join(kVerbs, ", "));
   if (word.empty() || word.starts_with('-')) return fmt::format("say what to do: {}", known);
   const std::string meant = pentafold::nearest(word, kVerbs);
