@@ -9,6 +9,10 @@
 
 namespace pentafold {
 
+const char* to_string(StepKind kind) {
+  return kind == StepKind::Prefill ? "prefill" : "decode";
+}
+
 double Report::mean_ttft_s() const {
   double sum = 0;
   for (const RequestReport& r : requests) sum += r.ttft_s;
@@ -126,6 +130,19 @@ std::string report_json(const Report& report) {
   out["collectives"] = nlohmann::json::object();
   for (const auto& [name, c] : report.collectives) {
     out["collectives"][name] = {{"calls", c.calls}, {"bytes", c.bytes}};
+  }
+  out["step_times"] = nlohmann::json::array();
+  for (const StepReport& step : report.step_reports) {
+    out["step_times"].push_back({{"kind", to_string(step.kind)},
+                                 {"requests", step.requests},
+                                 {"tokens", step.tokens},
+                                 {"context", step.context},
+                                 {"seconds", step.seconds}});
+  }
+  for (const StepKind kind : {StepKind::Prefill, StepKind::Decode}) {
+    for (const auto& [name, time] : report.operators[static_cast<std::size_t>(kind)]) {
+      out["operators"][to_string(kind)][name] = {{"calls", time.calls}, {"seconds", time.seconds}};
+    }
   }
   out["memory"] = {{"predicted_peak_bytes", report.memory.predicted_peak},
                    {"peak_bytes", report.memory.peak},
