@@ -46,10 +46,11 @@ double exchange_seconds(std::int64_t ranks, std::int64_t members, int times) {
 // Seconds from a message's sending until the other side has sent its answer.
 double message_seconds(std::int64_t bytes, int times) {
   LocalWorld world(2, {kPatience});
+  // Lent, so it outlives both threads.
+  const std::vector<std::byte> mine(static_cast<std::size_t>(bytes), std::byte{1});
   return on_threads(2, [&](std::int64_t rank) {
     const auto comm = world.communicator(Rank(rank));
     const Rank peer(1 - rank);
-    const std::vector<std::byte> mine(static_cast<std::size_t>(bytes), std::byte{1});
     std::vector<std::byte> theirs(mine.size());
     const auto receive = [&] {
       return comm->recv(peer,
