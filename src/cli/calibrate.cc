@@ -136,7 +136,7 @@ double decode_seconds(const std::vector<Report>& reports) {
 }
 
 Status fit_host(const CalibrateOptions& options, MachineSpec& machine) {
-  const Trial trial = make_trial(host_model(), 1, requests_of(1, 128, 32, host_model().vocab));
+  const Trial trial = make_trial(host_model(), 1, requests_of(4, 96, 24, host_model().vocab));
   PF_ASSIGN(const auto reports, run_trial(trial, options));
   const Report quiet = quiet_report(reports);
   const RunToPredict run{trial.plan, trial.model, machine, trial.limits,

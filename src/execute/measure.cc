@@ -182,7 +182,7 @@ Result<MachineSpec> measure_kernels(const MeasureOptions& options) {
   if (options.quick) {
     sizes = {{kNear, 8 * kMiB}, {1, 8, 64}, 1};
   } else {
-    sizes = {{kNear, kMiB, 4 * kMiB, 16 * kMiB, 64 * kMiB, 192 * kMiB},
+    sizes = {{kNear, kMiB, 4 * kMiB, 16 * kMiB, 32 * kMiB, 64 * kMiB, 192 * kMiB},
              {1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 256},
              kProbeRounds};
   }

@@ -86,6 +86,7 @@ LineCost line_through(double x1, double y1, double x2, double y2) {
 
 void measure_attention(const Device& device, const ProbeSizes& sizes, MachineSpec& machine) {
   constexpr std::int64_t kNarrow = 32;
+  constexpr std::int64_t kMiddle = 64;
   constexpr std::int64_t kWide = 128;
   const CacheProbe narrow(device, kNarrow, 0);
   const CacheProbe wide(device, kWide, 0);
@@ -98,17 +99,18 @@ void measure_attention(const Device& device, const ProbeSizes& sizes, MachineSpe
   far.reserve(sizes.working_sets.size());
   std::vector<double> seconds(sizes.working_sets.size());
   for (std::size_t i = 0; i < sizes.working_sets.size(); ++i) {
-    far.emplace_back(device, kWide, sizes.working_sets[i]);
+    far.emplace_back(device, kMiddle, sizes.working_sets[i]);
     probes.push_back({[&far, i] { return far[i].seconds(1); }, &seconds[i]});
   }
   take_turns(probes, sizes.rounds);
   machine.attend_one = line_through(kNarrow, one[0], kWide, one[1]);
   machine.attend_many = line_through(kNarrow, many[0], kWide, many[1]);
+  const double near_s = machine.attend_one.call_s + machine.attend_one.unit_s * kMiddle;
   machine.cache_byte = {};
   for (std::size_t i = 0; i < seconds.size(); ++i) {
     const double bytes = far[i].bytes_of_request() / static_cast<double>(kBlocks * kHeads);
     machine.cache_byte.x.push_back(sizes.working_sets[i]);
-    machine.cache_byte.y.push_back(std::max((seconds[i] - one[1]) / bytes, 1e-13));
+    machine.cache_byte.y.push_back(std::max((seconds[i] - near_s) / bytes, 1e-13));
   }
 }
 

@@ -25,20 +25,21 @@ double seconds_of(const Operators& operators, StepKind kind, const std::string& 
   return at == times.end() ? 0 : at->second.seconds;
 }
 
-// The line through both, neither part below 0.
+// The line through both. Where one part of it would be below 0, the other explains what it can: a
+// unit what the larger run took, or a call what the smaller one took.
 LineCost solve(Equation a, Equation b) {
-  const double determinant = a.calls * b.units - b.calls * a.units;
-  if (determinant != 0) {
-    const LineCost line{(a.left_s * b.units - b.left_s * a.units) / determinant,
-                        (a.calls * b.left_s - b.calls * a.left_s) / determinant};
-    if (line.call_s >= 0 && line.unit_s >= 0) return line;
-  }
-  // The larger one says what a unit costs, if that does not make the smaller one dearer.
-  const Equation& large = a.units > b.units ? a : b;
-  const Equation& small = a.units > b.units ? b : a;
+  const bool first = a.units * b.calls > b.units * a.calls;  // more units a call
+  const Equation& large = first ? a : b;
+  const Equation& small = first ? b : a;
   const double unit_s = large.units > 0 ? std::max(large.left_s, 0.0) / large.units : 0;
-  if (unit_s * small.units <= small.left_s || small.calls == 0) return {0, unit_s};
-  return {std::max(small.left_s, 0.0) / small.calls, 0};
+  const double call_s = small.calls > 0 ? std::max(small.left_s, 0.0) / small.calls : 0;
+  const double determinant = a.calls * b.units - b.calls * a.units;
+  if (determinant == 0) return {0, unit_s};
+  const LineCost line{(a.left_s * b.units - b.left_s * a.units) / determinant,
+                      (a.calls * b.left_s - b.calls * a.left_s) / determinant};
+  if (line.call_s < 0) return {0, unit_s};
+  if (line.unit_s < 0) return {call_s, 0};
+  return line;
 }
 
 struct Likeness {

@@ -1,8 +1,6 @@
 #include "predict/step_layout.h"
 
 #include <algorithm>
-#include <set>
-#include <tuple>
 
 #include "base/dtype.h"
 
@@ -35,28 +33,16 @@ std::vector<RowRun> runs_of_group(const StepBatch& batch, Range segments, std::i
 
 StepLayout::StepLayout(const RunToPredict& run, const LoweringContext& lowering)
     : run_(run), lowering_(lowering) {
-  const auto value_bytes =
-      static_cast<double>(size_of(run.plan.weight_dtype.value_or(run.model.dtype)));
-  using Key = std::tuple<TensorId, std::int64_t, std::int64_t>;
-  std::array<std::set<Key>, 2> seen;
   for (std::int64_t r = 0; r < run.plan.world(); ++r) {
     programs_.push_back(lower_rank(lowering, Rank(r)));
-    for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
-      const auto p = static_cast<std::size_t>(phase);
-      for (const Step& step : programs_.back().of(phase).steps) {
-        // A few rows of the embedding are looked up; experts count as they are chosen.
-        if (std::holds_alternative<step::Embed>(step)) continue;
-        if (std::holds_alternative<step::ExpertMlp>(step)) continue;
-        for (const WeightSlice& slice : weights_of(step)) {
-          if (!seen[p].insert({slice.id, slice.rows.begin, slice.cols.begin}).second) continue;
-          fixed_bytes_[p] += static_cast<double>(slice.count()) * value_bytes;
-        }
-      }
-    }
   }
-  expert_bytes_ =
-      static_cast<double>((run.model.gated_mlp ? 3 : 2) * run.model.d * run.model.expert_hidden) *
-      value_bytes;
+  const auto value_bytes =
+      static_cast<double>(size_of(run.plan.weight_dtype.value_or(run.model.dtype)));
+  // Not every expert is read in every step, but before one is read again most others are. Of the
+  // embedding only a few rows are looked up.
+  const ModelSpec& model = run.model;
+  const std::int64_t embedding = model.tied_embeddings ? 0 : model.vocab * model.d;
+  weight_bytes_ = static_cast<double>(count_params(model).total - embedding) * value_bytes;
 }
 
 StepLayout::Draws StepLayout::draw(const StepBatch& batch, Range segments, Phase phase) const {
@@ -115,29 +101,14 @@ RankLoad StepLayout::load_of(const StepBatch& batch, Range segments, const RankP
   return load;
 }
 
-double StepLayout::working_set(const StepBatch& batch, const std::vector<Draws>& draws) const {
-  double experts = 0;
-  for (const Draws& microbatch : draws) {
-    for (const auto& stage : microbatch) {
-      for (const auto& ranks : stage) {
-        std::set<std::size_t> hit;
-        for (const RankExperts& rank : ranks) {
-          for (std::size_t e = 0; e < rank.rows_of_expert.size(); ++e) {
-            if (rank.rows_of_expert[e] > 0) hit.insert(e);
-          }
-        }
-        experts += static_cast<double>(hit.size());
-      }
-    }
-  }
+double StepLayout::working_set(const StepBatch& batch) const {
   double cached = 0;
   for (const Segment& segment : batch.segments) {
     cached += static_cast<double>(segment.start + std::ssize(segment.tokens));
   }
   const double token_bytes = 2 * kCacheValueBytes * static_cast<double>(run_.model.kv_width()) *
                              static_cast<double>(run_.model.num_layers());
-  return fixed_bytes_[static_cast<std::size_t>(batch.phase)] * static_cast<double>(draws.size()) +
-         experts * expert_bytes_ + cached * token_bytes;
+  return weight_bytes_ + cached * token_bytes;
 }
 
 std::int64_t StepLayout::group_number(const std::vector<Rank>& members) {
@@ -182,17 +153,19 @@ void StepLayout::add(std::int64_t replica, const StepBatch& batch, ThreadPlan& t
   for (const Range& segments : batch.microbatches) {
     draws.push_back(draw(batch, segments, batch.phase));
   }
-  const double bytes = working_set(batch, draws);
+  const double bytes = working_set(batch);
   const bool alone = run_.plan.world() == 1;
   const ProductTable& product = alone ? run_.machine.product_alone : run_.machine.product_shared;
   auto& times = operators[static_cast<std::size_t>(batch.phase)];
   for (const RankProgram& program : programs_) {
     if (program.place.replica != replica) continue;
+    const StagePlan& stage = run_.plan.stages[program.place.stage.index()];
     auto& actions = threads.actions[program.rank.index()];
     add_work(actions, run_.machine.step.unit_s);
     for (std::size_t m = 0; m < draws.size(); ++m) {
       RankLoad load = load_of(batch, batch.microbatches[m], program, draws[m]);
       load.working_set = bytes;
+      load.sharers = run_.plan.replicas * stage.dp * phase_mesh(stage, batch.phase).sp;
       const Program& steps = program.of(batch.phase);
       const WorkContext context{run_.model, run_.machine, product, steps, load};
       for (const Step& step : steps.steps) {

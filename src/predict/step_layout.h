@@ -35,16 +35,15 @@ class StepLayout {
   Draws draw(const StepBatch& batch, Range segments, Phase phase) const;
   RankLoad load_of(const StepBatch& batch, Range segments, const RankProgram& program,
                    const Draws& draws) const;
-  double working_set(const StepBatch& batch, const std::vector<Draws>& draws) const;
+  double working_set(const StepBatch& batch) const;
   void add_step(const Step& step, const WorkContext& context, std::vector<ThreadAction>& actions,
                 OperatorReport& report);
   std::int64_t group_number(const std::vector<Rank>& members);
 
   const RunToPredict& run_;
   const LoweringContext& lowering_;
-  std::vector<RankProgram> programs_;    // by rank
-  std::array<double, 2> fixed_bytes_{};  // weights of a step beside experts', by phase
-  double expert_bytes_ = 0;              // of one expert
+  std::vector<RankProgram> programs_;  // by rank
+  double weight_bytes_ = 0;            // that steps read
   std::map<std::vector<Rank>, std::int64_t> groups_;
   std::vector<std::int64_t> group_sizes_;
 };

@@ -11,6 +11,8 @@ namespace {
 constexpr double kValueBytes = 4;    // of an activation
 constexpr std::int64_t kPanel = 16;  // outputs that a product computes together
 constexpr std::int64_t kCacheBlock = 16;
+// Bytes between two readings of what another rank has just read: beyond a core's own caches.
+constexpr double kJustRead = 4.0 * 1024 * 1024;
 constexpr std::int64_t kLogitRows = 64;  // that meet at once
 
 double real(std::int64_t n) {
@@ -31,6 +33,11 @@ std::vector<RowRun> cut(const std::vector<RowRun>& runs, Range rows) {
   }
   return out;
 }
+
+struct LeafCut {
+  std::int64_t k = 0;
+  std::int64_t leaf_width = 0;
+};
 
 class Pricer {
  public:
@@ -64,12 +71,14 @@ class Pricer {
   }
   StepWork operator()(const step::Gemm& s) const {
     StepWork work;
-    work.kernel_s = product(load_.rows(row_set(s.out)), s.w.rows.size(), s.w.cols.size());
+    work.kernel_s =
+        product(load_.rows(row_set(s.out)), s.w.rows.size(), s.w.cols.size(), load_.sharers);
     return work;
   }
   StepWork operator()(const step::LeafGemm& s) const {
     StepWork work;
-    work.kernel_s = leaf_product(local(), s.w.rows.size(), s.w.cols.size(), s.leaf_width);
+    work.kernel_s =
+        leaf_product(local(), s.w.rows.size(), {s.w.cols.size(), s.leaf_width}, load_.sharers);
     return work;
   }
   StepWork operator()(const step::AllReduce& s) const {
@@ -154,9 +163,9 @@ class Pricer {
       const std::int64_t rows = experts.rows_of_expert[expert.expert.index()];
       if (rows == 0) continue;
       const std::int64_t hidden = expert.up.rows.size();
-      const double up = product(rows, hidden, model_.d);
+      const double up = product(rows, hidden, model_.d, 1);
       work.kernel_s +=
-          (model_.gated_mlp ? 2 : 1) * up + leaf_product(rows, model_.d, hidden, s.leaf_width);
+          (model_.gated_mlp ? 2 : 1) * up + leaf_product(rows, model_.d, {hidden, s.leaf_width}, 1);
       work.calls += 1;
       work.units += real(rows * (model_.d * (1 + std::ssize(expert.nodes)) + 2 * hidden));
     }
@@ -178,7 +187,7 @@ class Pricer {
   }
   StepWork operator()(const step::AddShared& s) const {
     StepWork work = plain(real(local() * model_.d));
-    if (s.gated) work.kernel_s = product(local(), 1, model_.d);
+    if (s.gated) work.kernel_s = product(local(), 1, model_.d, load_.sharers);
     return work;
   }
   StepWork operator()(const step::Residual&) const { return plain(real(local() * model_.d)); }
@@ -196,8 +205,8 @@ class Pricer {
     const std::int64_t meetings = (rows + kLogitRows - 1) / kLogitRows;
     work.exchanges *= static_cast<int>(meetings);
     for (std::int64_t first = 0; first < rows; first += kLogitRows) {
-      work.kernel_s +=
-          product(std::min(kLogitRows, rows - first), s.w.rows.size(), s.w.cols.size());
+      work.kernel_s += product(std::min(kLogitRows, rows - first), s.w.rows.size(), s.w.cols.size(),
+                               load_.sharers);
     }
     if (self(GroupKind::Tensor) != 0) return work;
     work.units = work.late_units = real(rows * model_.vocab);
@@ -225,16 +234,22 @@ class Pricer {
   double away(GroupKind group) const { return 1 - 1 / real(size(group)); }
   std::int64_t local() const { return load_.local.size(); }
 
-  double product(std::int64_t rows, std::int64_t n, std::int64_t k) const {
+  // Of weights that `sharers` ranks read at about the same time: one of them finds them far away,
+  // the others where it has just put them.
+  double product(std::int64_t rows, std::int64_t n, std::int64_t k, std::int64_t sharers) const {
     if (rows == 0 || n == 0) return 0;
     const std::int64_t outputs = (n + kPanel - 1) / kPanel * kPanel;
-    return machine_.product_call_s +
-           real(rows * outputs * k) * product_.at(real(rows), std::max(load_.working_set, 1.0));
+    const double far_bytes = std::max(load_.working_set, 1.0);
+    const double far = product_.at(real(rows), far_bytes);
+    const double near = product_.at(real(rows), std::min(far_bytes, kJustRead));
+    const double each = near + (far - near) / real(sharers);
+    return machine_.product_call_s + real(rows * outputs * k) * each;
   }
-  double leaf_product(std::int64_t rows, std::int64_t n, std::int64_t k,
-                      std::int64_t leaf_width) const {
-    if (rows == 0 || k == 0) return 0;
-    return product(rows, n, k) + machine_.leaf.at(real(rows)) * real(rows * n * (k / leaf_width));
+  double leaf_product(std::int64_t rows, std::int64_t n, const LeafCut& cut,
+                      std::int64_t sharers) const {
+    if (rows == 0 || cut.k == 0) return 0;
+    return product(rows, n, cut.k, sharers) +
+           machine_.leaf.at(real(rows)) * real(rows * n * (cut.k / cut.leaf_width));
   }
 
   const ModelSpec& model_;

@@ -31,6 +31,7 @@ struct RankLoad {
   Range slice;                              // likewise, inside local
   std::vector<const RankExperts*> experts;  // by layer of the model; null where it has none
   double working_set = 0;                   // bytes the step reads before it reads the same again
+  std::int64_t sharers = 1;                 // ranks that read the same weights, experts' aside
 
   std::int64_t rows(RowSet set) const;
   std::int64_t sampled() const;  // rows of local that give a token
