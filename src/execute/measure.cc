@@ -21,6 +21,7 @@ constexpr double kMiB = 1024 * kKiB;
 constexpr std::int64_t kSide = 256;  // outputs and inputs of a measured product
 constexpr std::int64_t kLeaf = 16;   // inputs of a measured leaf
 constexpr double kNear = kSide * kSide * 2;
+constexpr double kMostCached = 32 * kMiB;
 constexpr std::int64_t kMostRows = 512;
 constexpr double kShortest = 1e-15;  // a curve lies above 0
 
@@ -48,7 +49,7 @@ void touch(std::span<const std::byte> bytes) {
 // and round, so that a matrix is far away when its turn comes again.
 class ProductProbe {
  public:
-  ProductProbe(const Device& device, double largest)
+  ProductProbe(const Device& device, std::int64_t threads, double largest)
       : device_(device), x_(probe_floats(kMostRows * kSide, 1)) {
     const std::vector<float> values = probe_floats(kSide * kSide, 2);
     std::vector<std::byte> stored(values.size() * 2);
@@ -58,6 +59,7 @@ class ProductProbe {
     }
     const WeightMatrix one = device.pack(stored, kSide, kSide, DType::BF16);
     pool_.assign(static_cast<std::size_t>(largest / kNear), one);
+    next_.resize(static_cast<std::size_t>(threads));
   }
 
   // Seconds of one product.
@@ -67,9 +69,13 @@ class ProductProbe {
           static_cast<std::int64_t>(working_set / kNear) / threads, 1, std::ssize(pool_) / threads);
       const std::span mine = std::span(pool_).subspan(static_cast<std::size_t>(thread * count),
                                                       static_cast<std::size_t>(count));
-      for (const WeightMatrix& w : mine) touch(w.bytes);
+      // What no cache holds need not be brought near first: the walk goes on where it stopped.
+      if (working_set <= kMostCached) {
+        for (const WeightMatrix& w : mine) touch(w.bytes);
+      }
       std::vector<float> y(static_cast<std::size_t>(rows * kSide));
-      std::size_t at = 0;
+      std::size_t& at = next_[static_cast<std::size_t>(thread)];
+      at %= mine.size();
       return seconds_a_call(
           [&] {
             GemmArgs args;
@@ -129,12 +135,13 @@ class ProductProbe {
   const Device& device_;
   std::vector<float> x_;
   std::vector<WeightMatrix> pool_;
+  std::vector<std::size_t> next_;  // by thread
 };
 
 }  // namespace
 
 void measure_products(const Device& device, const ProbeSizes& sizes, MachineSpec& machine) {
-  ProductProbe product(device, sizes.working_sets.back());
+  ProductProbe product(device, machine.cores, sizes.working_sets.back());
   std::vector<Probe> probes;
   for (ProductTable* table : {&machine.product_alone, &machine.product_shared}) {
     const std::int64_t threads = table == &machine.product_alone ? 1 : machine.cores;

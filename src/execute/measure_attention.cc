@@ -8,8 +8,9 @@
 namespace pentafold {
 namespace {
 
-constexpr std::int64_t kHeads = 4;   // query heads, as many of the cache
-constexpr std::int64_t kBlocks = 4;  // of a request
+constexpr std::int64_t kHeads = 4;           // query heads, as many of the cache
+constexpr std::int64_t kBlocks = 4;          // of a request
+constexpr std::int64_t kMostRequests = 256;  // in one sample
 constexpr std::int64_t kTokens = kBlocks * kKvBlockTokens;
 
 // Requests of 64 cached tokens, `bytes` of cache in all.
@@ -34,7 +35,7 @@ class CacheProbe {
   double bytes_of_request() const { return static_cast<double>(2 * request_floats() * 4); }
 
   // Seconds for each query head and block of 16 keys. `rows` of one request: its last ones.
-  double seconds(std::int64_t rows) const {
+  double seconds(std::int64_t rows) {
     std::vector<std::int64_t> positions;
     double blocks = 0;
     for (std::int64_t r = kTokens - rows; r < kTokens; ++r) {
@@ -42,7 +43,7 @@ class CacheProbe {
       blocks += static_cast<double>(r / kKvBlockTokens + 1);
     }
     std::vector<float> out(static_cast<std::size_t>(rows * kHeads * head_dim_));
-    std::int64_t request = 0;
+    std::int64_t& request = request_;
     const double spent = seconds_a_call(
         [&] {
           const std::vector<const std::int32_t*> tables(static_cast<std::size_t>(rows),
@@ -62,7 +63,7 @@ class CacheProbe {
           device_.attention(args);
           request = (request + 1) % requests_;
         },
-        kProbeSeconds, static_cast<int>(std::min<std::int64_t>(2 * requests_, 4096)));
+        kProbeSeconds, static_cast<int>(std::min<std::int64_t>(requests_, kMostRequests)));
     return spent / (blocks * static_cast<double>(kHeads));
   }
 
@@ -72,6 +73,7 @@ class CacheProbe {
   const Device& device_;
   std::int64_t head_dim_;
   std::int64_t requests_;
+  std::int64_t request_ = 0;  // whose turn it is
   std::vector<float> k_, v_, q_;
   std::vector<std::int32_t> blocks_;
   std::vector<std::int32_t> kv_of_q_;
@@ -88,8 +90,8 @@ void measure_attention(const Device& device, const ProbeSizes& sizes, MachineSpe
   constexpr std::int64_t kNarrow = 32;
   constexpr std::int64_t kMiddle = 64;
   constexpr std::int64_t kWide = 128;
-  const CacheProbe narrow(device, kNarrow, 0);
-  const CacheProbe wide(device, kWide, 0);
+  CacheProbe narrow(device, kNarrow, 0);
+  CacheProbe wide(device, kWide, 0);
   double one[2], many[2];
   std::vector<Probe> probes = {{[&] { return narrow.seconds(1); }, &one[0]},
                                {[&] { return wide.seconds(1); }, &one[1]},

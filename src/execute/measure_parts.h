@@ -11,7 +11,7 @@
 namespace pentafold {
 
 inline constexpr double kProbeSeconds = 4e-4;  // of one sample
-inline constexpr int kProbeRounds = 15;
+inline constexpr int kProbeRounds = 31;
 
 struct ProbeSizes {
   std::vector<double> working_sets;  // bytes, ascending

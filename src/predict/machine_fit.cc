@@ -10,6 +10,9 @@ namespace {
 
 constexpr std::array<StepKind, 2> kKinds = {StepKind::Prefill, StepKind::Decode};
 
+// Of a call or of a unit, in a prediction that shows how many there are: about what they cost.
+constexpr double kTrial = 1e-9;
+
 // One equation: what is left of a kind of step in one kind of run.
 struct Equation {
   double left_s = 0;
@@ -73,8 +76,8 @@ Status fit_host_lines(const MeasuredRun& run, MachineSpec& machine) {
     return std::move(report.operators);
   };
   PF_ASSIGN(const Operators kernels, predict({0, 0}));
-  PF_ASSIGN(const Operators calls, predict({1, 0}));
-  PF_ASSIGN(const Operators units, predict({0, 1}));
+  PF_ASSIGN(const Operators calls, predict({kTrial, 0}));
+  PF_ASSIGN(const Operators units, predict({0, kTrial}));
   machine.host.clear();
   for (const std::string& name : names) {
     std::array<Equation, 2> equations;
@@ -82,7 +85,8 @@ Status fit_host_lines(const MeasuredRun& run, MachineSpec& machine) {
       const double kernel_s = seconds_of(kernels, kind, name);
       equations[static_cast<std::size_t>(kind)] = {
           seconds_of(run.measured.operators, kind, name) - kernel_s,
-          seconds_of(calls, kind, name) - kernel_s, seconds_of(units, kind, name) - kernel_s};
+          (seconds_of(calls, kind, name) - kernel_s) / kTrial,
+          (seconds_of(units, kind, name) - kernel_s) / kTrial};
     }
     machine.host[name] = solve(equations[0], equations[1]);
   }

@@ -2,7 +2,7 @@
 //
 // A run with timed operators says what each kind of program step took; what the kernels in it
 // should have taken is known from their probes. A prediction is linear in the rest, so it is made
-// three times (without host lines, with one second a call, with one second a unit) and gives for
+// three times (without host lines, with a nanosecond a call, with one a unit) and gives for
 // each kind of step, prefill and decode, one equation
 //   measured - kernels = calls x call_s + units x unit_s,
 // two for two unknowns. Steps that one rank never takes (sequence <-> heads, hand-over) cost what
