@@ -45,6 +45,14 @@ void touch(std::span<const std::byte> bytes) {
   static_cast<void>(kept);
 }
 
+// A step through `count` things that meets all of them, and neighbours long after each other: which
+// expert comes next is no one's to prefetch.
+std::size_t scattered_stride(std::size_t count) {
+  std::size_t stride = count * 3 / 8 + 1;
+  while (std::gcd(stride, count) != 1) ++stride;
+  return stride;
+}
+
 // Matrices enough to fill the largest working set; every thread walks its own part of them round
 // and round, so that a matrix is far away when its turn comes again.
 class ProductProbe {
@@ -76,6 +84,7 @@ class ProductProbe {
       std::vector<float> y(static_cast<std::size_t>(rows * kSide));
       std::size_t& at = next_[static_cast<std::size_t>(thread)];
       at %= mine.size();
+      const std::size_t stride = scattered_stride(mine.size());
       return seconds_a_call(
           [&] {
             GemmArgs args;
@@ -86,7 +95,7 @@ class ProductProbe {
             args.k = {0, kSide};
             args.y = {y.data(), kSide};
             device_.gemm(args);
-            at = (at + 1) % mine.size();
+            at = (at + stride) % mine.size();
           },
           kProbeSeconds, 4);
     });

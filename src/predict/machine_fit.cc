@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 #include <string_view>
 
@@ -37,7 +38,9 @@ LineCost solve(Equation a, Equation b) {
   const double unit_s = large.units > 0 ? std::max(large.left_s, 0.0) / large.units : 0;
   const double call_s = small.calls > 0 ? std::max(small.left_s, 0.0) / small.calls : 0;
   const double determinant = a.calls * b.units - b.calls * a.units;
-  if (determinant == 0) return {0, unit_s};
+  // Both loads alike (as many units a call) cannot be told apart: all of it is the units.
+  constexpr double kAlike = 0.01;
+  if (std::abs(determinant) <= kAlike * large.units * small.calls) return {0, unit_s};
   const LineCost line{(a.left_s * b.units - b.left_s * a.units) / determinant,
                       (a.calls * b.left_s - b.calls * a.left_s) / determinant};
   if (line.call_s < 0) return {0, unit_s};
