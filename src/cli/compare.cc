@@ -187,6 +187,7 @@ int compare_verb(const CompareOptions& options) {
   if (!compared.ok()) return report_error(compared.error());
   if (options.run.json) {
     fmt::print("{}\n", comparison_json(*compared));
+    if (options.table) fmt::print(stderr, "{}", format_comparison(*compared));
     return 0;
   }
   fmt::print("{}", format_comparison(*compared));

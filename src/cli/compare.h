@@ -19,6 +19,7 @@ struct CompareOptions {
   std::string cluster;             // with `measured`; empty: calibrate first
   std::int64_t repeat = 5;
   bool quick = false;
+  bool table = false;  // on stderr, beside JSON
 };
 int compare_verb(const CompareOptions& options);
 

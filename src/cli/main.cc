@@ -133,6 +133,7 @@ void add_machine_verbs(CLI::App& app, MachineVerbs& o) {
   verb->add_flag("--quick", o.compare.quick, "where it calibrates first: roughly");
   verb->add_flag("--stats", o.compare.run.stats, "each kind of program step as well");
   verb->add_flag("--json", o.compare.run.json, "one JSON document on stdout");
+  verb->add_flag("--table", o.compare.table, "with --json: the table as well, on stderr");
   verb->footer(
       "Examples:\n"
       "  pentafold calibrate --out here.yaml\n"

@@ -71,7 +71,8 @@ class ProductProbe {
   }
 
   // Seconds of one product.
-  double seconds(std::int64_t threads, double working_set, std::int64_t rows) {
+  double seconds(std::int64_t threads, double working_set, std::int64_t rows,
+                 bool scattered = false) {
     return on_threads(threads, [&](std::int64_t thread) {
       const auto count = std::clamp<std::int64_t>(
           static_cast<std::int64_t>(working_set / kNear) / threads, 1, std::ssize(pool_) / threads);
@@ -84,7 +85,7 @@ class ProductProbe {
       std::vector<float> y(static_cast<std::size_t>(rows * kSide));
       std::size_t& at = next_[static_cast<std::size_t>(thread)];
       at %= mine.size();
-      const std::size_t stride = scattered_stride(mine.size());
+      const std::size_t stride = scattered ? scattered_stride(mine.size()) : 1;
       return seconds_a_call(
           [&] {
             GemmArgs args;
@@ -169,6 +170,13 @@ void measure_products(const Device& device, const ProbeSizes& sizes, MachineSpec
     }
   }
   probes.push_back({[&product] { return product.call_seconds(); }, &machine.product_call_s});
+  std::vector<double> scattered(sizes.working_sets.size());
+  for (std::size_t i = 0; i < scattered.size(); ++i) {
+    const auto sample = [&product, bytes = sizes.working_sets[i]] {
+      return product.seconds(1, bytes, 1, true);
+    };
+    probes.push_back({sample, &scattered[i]});
+  }
   machine.leaf = {sizes.rows, std::vector<double>(sizes.rows.size())};
   std::vector<double> uncut(sizes.rows.size());
   for (std::size_t i = 0; i < sizes.rows.size(); ++i) {
@@ -177,6 +185,11 @@ void measure_products(const Device& device, const ProbeSizes& sizes, MachineSpec
     probes.push_back({[&product, rows] { return product.seconds(1, kNear, rows); }, &uncut[i]});
   }
   take_turns(probes, sizes.rounds);
+  machine.product_start = {sizes.working_sets, {}};
+  for (std::size_t i = 0; i < scattered.size(); ++i) {
+    const double in_order = machine.product_alone.seconds[i].front() * kSide * kSide;
+    machine.product_start.y.push_back(std::max(scattered[i] - in_order, kShortest));
+  }
   for (std::size_t i = 0; i < sizes.rows.size(); ++i) {
     const double leaves = sizes.rows[i] * kSide * (kSide / kLeaf);
     machine.leaf.y[i] = std::max((machine.leaf.y[i] - uncut[i]) / leaves, kShortest);

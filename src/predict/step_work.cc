@@ -243,7 +243,8 @@ class Pricer {
     const double far = product_.at(real(rows), far_bytes);
     const double near = product_.at(real(rows), std::min(far_bytes, kJustRead));
     const double each = near + (far - near) / real(sharers);
-    return machine_.product_call_s + real(rows * outputs * k) * each;
+    return machine_.product_call_s + machine_.product_start.at(far_bytes) / real(sharers) +
+           real(rows * outputs * k) * each;
   }
   double leaf_product(std::int64_t rows, std::int64_t n, const LeafCut& cut,
                       std::int64_t sharers) const {

@@ -170,7 +170,8 @@ struct CurveKey {
   std::string_view name;
   Curve MachineSpec::* field;
 };
-constexpr std::array<CurveKey, 4> kCurves = {{{"leaf", &MachineSpec::leaf},
+constexpr std::array<CurveKey, 5> kCurves = {{{"product_start", &MachineSpec::product_start},
+                                              {"leaf", &MachineSpec::leaf},
                                               {"cache_byte", &MachineSpec::cache_byte},
                                               {"exchange_delay", &MachineSpec::exchange_delay},
                                               {"exchange_work", &MachineSpec::exchange_work}}};

@@ -48,6 +48,8 @@ struct MachineSpec {
   ProductTable product_alone;
   ProductTable product_shared;
   double product_call_s = 0;
+  // To begin with a matrix that is not behind the last one in memory, by working set.
+  Curve product_start;
   // What leaves add to a product, for each row, output and leaf; by rows.
   Curve leaf;
 
