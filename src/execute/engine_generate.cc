@@ -65,17 +65,6 @@ void add_statistics(const RankWorker& worker, Report& report) {
   add_operator_times(worker, report);
 }
 
-StepReport describe_step(const StepBatch& batch) {
-  StepReport step;
-  step.kind = batch.phase == Phase::Prefill ? StepKind::Prefill : StepKind::Decode;
-  step.requests = std::ssize(batch.segments);
-  step.tokens = batch.tokens;
-  for (const Segment& segment : batch.segments) {
-    step.context += segment.start + std::ssize(segment.tokens);
-  }
-  return step;
-}
-
 }  // namespace
 
 // What the steps of these requests stay within; `dealt` by replica.
@@ -187,7 +176,9 @@ Status Engine::State::drive(std::int64_t replica, std::vector<Request> requests,
   while (!scheduler.done()) {
     const Clock::time_point begin = Clock::now();
     StepBatch batch = scheduler.next();
-    StepReport& step = steps.emplace_back(describe_step(batch));
+    StepReport& step = steps.emplace_back(
+        StepReport{batch.phase == Phase::Prefill ? StepKind::Prefill : StepKind::Decode,
+                   std::ssize(batch.segments), batch.tokens, batch.context(), 0});
     PF_TRY(run_step(replica, std::move(batch)));
     std::vector<std::pair<RequestId, std::int32_t>> tokens;
     {

@@ -191,7 +191,8 @@ void measure_products(const Device& device, const ProbeSizes& sizes, MachineSpec
     machine.product_start.y.push_back(std::max(scattered[i] - in_order, kShortest));
   }
   for (std::size_t i = 0; i < sizes.rows.size(); ++i) {
-    const double leaves = sizes.rows[i] * kSide * (kSide / kLeaf);
+    constexpr std::int64_t kLeaves = kSide / kLeaf;
+    const double leaves = sizes.rows[i] * kSide * kLeaves;
     machine.leaf.y[i] = std::max((machine.leaf.y[i] - uncut[i]) / leaves, kShortest);
   }
 }

@@ -61,7 +61,9 @@ TEST(RoutingDraw, WhatIsSentIsReceivedAndComputed) {
     EXPECT_EQ(sum.rows_sent, sum.rows_received);
     EXPECT_EQ(sum.answers_sent, sum.answers_received);
     EXPECT_EQ(sum.answers_sent, 60 * model.top_k * plan.stages[0].etp) << describe(plan);
-    if (plan.world() == 1) EXPECT_EQ(ranks[0].remote_rows + ranks[0].remote_answers, 0);
+    if (plan.world() == 1) {
+      EXPECT_EQ(ranks[0].remote_rows + ranks[0].remote_answers, 0);
+    }
   }
 }
 

@@ -11,17 +11,6 @@
 namespace pentafold {
 namespace {
 
-StepReport describe_step(const StepBatch& batch) {
-  StepReport step;
-  step.kind = batch.phase == Phase::Prefill ? StepKind::Prefill : StepKind::Decode;
-  step.requests = std::ssize(batch.segments);
-  step.tokens = batch.tokens;
-  for (const Segment& segment : batch.segments) {
-    step.context += segment.start + std::ssize(segment.tokens);
-  }
-  return step;
-}
-
 // One replica on its way through its requests.
 struct ReplicaRun {
   explicit ReplicaRun(const SchedulerLimits& limits) : scheduler(limits) {}
@@ -32,8 +21,9 @@ struct ReplicaRun {
 };
 
 void finish_step(ReplicaRun& replica, double seconds, double now) {
-  replica.steps.push_back(describe_step(*replica.batch));
-  replica.steps.back().seconds = seconds;
+  const StepBatch& batch = *replica.batch;
+  replica.steps.push_back({batch.phase == Phase::Prefill ? StepKind::Prefill : StepKind::Decode,
+                           std::ssize(batch.segments), batch.tokens, batch.context(), seconds});
   for (const Segment& segment : replica.batch->segments) {
     if (!segment.samples) continue;
     RequestReport& request = replica.requests.at(segment.request);

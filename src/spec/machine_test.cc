@@ -76,7 +76,7 @@ TEST(MachineSpec, WhatIsWrongIsSaidWithItsLine) {
   EXPECT_TRUE(says(complaint("rows: [1, 64]", "rows: [1, 2, 64]"), "4 times for 2 working sets"));
   EXPECT_TRUE(says(complaint("step: [0, 0]", "step: [0, 0, 0]"), "two numbers"));
   EXPECT_TRUE(says(complaint("step: [0, 0]", "step: 3"), "step"));
-  EXPECT_TRUE(says(complaint("leaf: {", "host_leaf: {"), "did you mean"));
+  EXPECT_TRUE(says(complaint("leaf: {", "laef: {"), "did you mean"));
 }
 
 }  // namespace
