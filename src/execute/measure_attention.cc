@@ -40,7 +40,8 @@ class CacheProbe {
     double blocks = 0;
     for (std::int64_t r = kTokens - rows; r < kTokens; ++r) {
       positions.push_back(r);
-      blocks += static_cast<double>(r / kKvBlockTokens + 1);
+      const std::int64_t last = r / kKvBlockTokens;
+      blocks += static_cast<double>(last + 1);
     }
     std::vector<float> out(static_cast<std::size_t>(rows * kHeads * head_dim_));
     std::int64_t& request = request_;
