@@ -43,7 +43,7 @@ double along(const std::vector<double>& y, Place place) {
 
 }  // namespace
 
-double Curve::at(double where) const {
+double MeasuredCurve::at(double where) const {
   return along(y, place_in(x, where));
 }
 
@@ -89,11 +89,11 @@ Result<YamlMap> read_part(const YamlMap& outer, std::string_view key) {
   return outer.error_at(key, fmt::format("key \"{}\" is missing; run pentafold calibrate", key));
 }
 
-Result<Curve> read_curve(const YamlMap& outer, std::string_view key) {
+Result<MeasuredCurve> read_curve(const YamlMap& outer, std::string_view key) {
   PF_ASSIGN(const YamlMap map, read_part(outer, key));
   constexpr std::array<std::string_view, 2> kKeys = {"at", "seconds"};
   PF_TRY(map.refuse_unknown(kKeys));
-  Curve out;
+  MeasuredCurve out;
   PF_ASSIGN(out.x, read_numbers(map, "at", kLeast, kMostSize, true));
   PF_ASSIGN(out.y, read_numbers(map, "seconds", kLeast, kMostSeconds, false));
   if (out.x.size() != out.y.size()) {
@@ -137,7 +137,7 @@ std::string list(const std::vector<double>& numbers) {
   return fmt::format("[{:.4g}]", fmt::join(numbers, ", "));
 }
 
-std::string write_curve(std::string_view key, const Curve& curve) {
+std::string write_curve(std::string_view key, const MeasuredCurve& curve) {
   return fmt::format("  {}: {{at: {}, seconds: {}}}\n", key, list(curve.x), list(curve.y));
 }
 
@@ -168,7 +168,7 @@ constexpr std::array<LineKey, 4> kLines = {{{"attend_one", &MachineSpec::attend_
                                             {"step", &MachineSpec::step}}};
 struct CurveKey {
   std::string_view name;
-  Curve MachineSpec::* field;
+  MeasuredCurve MachineSpec::* field;
 };
 constexpr std::array<CurveKey, 5> kCurves = {{{"product_start", &MachineSpec::product_start},
                                               {"leaf", &MachineSpec::leaf},

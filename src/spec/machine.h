@@ -19,7 +19,7 @@ namespace pentafold {
 class YamlMap;
 
 // y over x, both above 0 and x ascending.
-struct Curve {
+struct MeasuredCurve {
   std::vector<double> x;
   std::vector<double> y;
   double at(double where) const;
@@ -49,20 +49,20 @@ struct MachineSpec {
   ProductTable product_shared;
   double product_call_s = 0;
   // To begin with a matrix that is not behind the last one in memory, by working set.
-  Curve product_start;
+  MeasuredCurve product_start;
   // What leaves add to a product, for each row, output and leaf; by rows.
-  Curve leaf;
+  MeasuredCurve leaf;
 
   // One query head over one block of 16 cached tokens that is near: once, and for each element of
   // the head. One row a request (decode), and many rows of one request (prefill).
   LineCost attend_one;
   LineCost attend_many;
   // What a byte of the cache costs beyond that, by working set.
-  Curve cache_byte;
+  MeasuredCurve cache_byte;
 
   // An exchange in a group: delay while everybody waits, and work of each member, by members.
-  Curve exchange_delay;
-  Curve exchange_work;
+  MeasuredCurve exchange_delay;
+  MeasuredCurve exchange_work;
   LineCost message;  // between two ranks: hand-over, and each byte read from another core
   LineCost step;     // of the engine: each step, and each rank in it
   std::map<std::string, LineCost> host;  // the rest of a program step, by its name

@@ -16,11 +16,11 @@ constexpr const char* kHead =
     "measured:\n";
 
 TEST(MachineSpec, CurvesAreInterpolatedOnALogScaleAndHeldAtTheEdges) {
-  const Curve curve{{1, 100}, {1, 4}};
+  const MeasuredCurve curve{{1, 100}, {1, 4}};
   EXPECT_DOUBLE_EQ(curve.at(0.5), 1);
   EXPECT_DOUBLE_EQ(curve.at(1000), 4);
   EXPECT_NEAR(curve.at(10), 2, 1e-12);
-  EXPECT_DOUBLE_EQ((Curve{{3}, {7}}.at(5)), 7);
+  EXPECT_DOUBLE_EQ((MeasuredCurve{{3}, {7}}.at(5)), 7);
 }
 
 TEST(MachineSpec, ProductsAreInterpolatedInBothDirections) {
