@@ -14,12 +14,19 @@
 
 #include "base/nearest.h"
 #include "base/quote.h"
+#include "cli/calibrate.h"
+#include "cli/compare.h"
 #include "cli/planning_options.h"
 #include "cli/verbs.h"
 
 namespace {
 
 using pentafold::PlanOptions;
+
+struct MachineVerbs {
+  pentafold::CalibrateOptions calibrate;
+  pentafold::CompareOptions compare;
+};
 
 // CLI::Range lets "nan" through.
 CLI::Validator between(double low, double high) {
@@ -55,9 +62,7 @@ void add_plan_options(CLI::App* verb, PlanOptions& plan) {
       ->type_name("PATH");
 }
 
-void add_run(CLI::App& app, pentafold::RunOptions& o) {
-  CLI::App* verb = app.add_subcommand("run", "run a model under a plan, every rank a thread");
-  add_plan_options(verb, o.plan);
+void add_request_options(CLI::App* verb, pentafold::RunOptions& o) {
   verb->add_option("--prompt", o.prompts, "text to continue; may be given several times");
   verb->add_option("--prompt-ids", o.prompt_ids, "token ids to continue: 1,2,3")
       ->type_name("IDS")
@@ -67,6 +72,12 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
                    "{\"prompt_ids\": [...]}")
       ->type_name("FILE");
   verb->add_option("--max-tokens", o.max_tokens, "tokens to generate per request (default 64)");
+}
+
+void add_run(CLI::App& app, pentafold::RunOptions& o) {
+  CLI::App* verb = app.add_subcommand("run", "run a model under a plan, every rank a thread");
+  add_plan_options(verb, o.plan);
+  add_request_options(verb, o);
   verb->add_option("--temperature", o.temperature, "0 is greedy (default)")
       ->check(between(0.0, 1e6));
   verb->add_option("--top-k", o.top_k, "sample among the k best; 0: all")->check(not_negative());
@@ -94,6 +105,41 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
       "      --max-tokens 32 --check-one-rank\n"
       "  pentafold run specs/seeds/narrow/a.yaml --stats      # 1024 ranks\n"
       "Exit codes: 0 done, 1 bits differ, 2 bad input or impossible plan, 3 the run failed.");
+}
+
+void add_machine_verbs(CLI::App& app, MachineVerbs& o) {
+  CLI::App* calibrate = app.add_subcommand(
+      "calibrate", "measure this machine into a cluster file, in less than a minute");
+  calibrate->add_option("--out", o.calibrate.out, "file to write (default: stdout)")
+      ->type_name("FILE");
+  calibrate->add_option("--device", o.calibrate.device, "cpu, or reference");
+  calibrate->add_flag("--quick", o.calibrate.quick, "seconds, for a rough idea");
+  calibrate->footer("Example:\n  pentafold calibrate --out here.yaml");
+
+  CLI::App* verb = app.add_subcommand(
+      "compare", "predict what a run of a plan takes here, run it, print both side by side");
+  add_plan_options(verb, o.compare.run.plan);
+  verb->add_option("--plans", o.compare.plans, "several plan files, or folders of them")
+      ->type_name("FILE...");
+  add_request_options(verb, o.compare.run);
+  verb->add_option("--cluster", o.compare.cluster,
+                   "cluster file that calibrate wrote (default: calibrate first)")
+      ->type_name("FILE");
+  verb->add_option("--repeat", o.compare.repeat, "runs of each plan (default 5)")
+      ->check(CLI::Range(1, 1000));
+  verb->add_option("--device", o.compare.run.device, "cpu, or reference");
+  verb->add_option("--timeout", o.compare.run.timeout_s, "longest wait for another rank, seconds")
+      ->check(between(0.001, 1e6));
+  verb->add_flag("--quick", o.compare.quick, "where it calibrates first: roughly");
+  verb->add_flag("--stats", o.compare.run.stats, "each kind of program step as well");
+  verb->add_flag("--json", o.compare.run.json, "one JSON document on stdout");
+  verb->add_flag("--table", o.compare.table, "with --json: the table as well, on stderr");
+  verb->footer(
+      "Examples:\n"
+      "  pentafold calibrate --out here.yaml\n"
+      "  pentafold compare --plan tp=2,ep=4 --model models/tiny-moe --cluster here.yaml\n"
+      "  pentafold compare --plans plans/ --cluster here.yaml     # errors, and order of plans\n"
+      "Exit codes: 0 done, 2 bad input or impossible plan, 3 a run failed.");
 }
 
 void add_verify(CLI::App& app, pentafold::VerifyOptions& o) {
@@ -132,9 +178,9 @@ void add_inspect(CLI::App& app, pentafold::InspectOptions& o) {
 
 // Where CLI11 sees no verb, it does not say which word it could not read as one.
 std::string verb_problem(const std::string& word) {
-  constexpr std::array<std::string_view, 12> kVerbs = {
-      "plan", "explain", "predict", "simulate", "validate", "verify",
-      "run",  "program", "inspect", "audit",    "models",   "clusters"};
+  constexpr std::array<std::string_view, 14> kVerbs = {
+      "plan",      "explain", "predict", "simulate", "validate", "verify", "run",
+      "calibrate", "compare", "program", "inspect",  "audit",    "models", "clusters"};
   const std::string known = fmt::format("{}", fmt::join(kVerbs, ", "));
   if (word.empty() || word.starts_with('-')) return fmt::format("say what to do: {}", known);
   const std::string meant = pentafold::nearest(word, kVerbs);
@@ -189,12 +235,16 @@ int run_command_line(int argc, char** argv) {
   add_inspect(app, inspect);
   pentafold::PlanningOptions planning;
   add_planning_verbs(app, planning);
+  MachineVerbs machine;
+  add_machine_verbs(app, machine);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return report_parse_error(app, error, argc > 1 ? argv[1] : "");
   }
   if (const auto code = run_planning_verb(app, planning)) return after_flush(*code);
+  if (app.got_subcommand("calibrate")) return after_flush(calibrate_verb(machine.calibrate));
+  if (app.got_subcommand("compare")) return after_flush(compare_verb(machine.compare));
   if (app.got_subcommand("run")) return after_flush(run_verb(run));
   if (app.got_subcommand("verify")) return after_flush(verify_verb(verify));
   if (app.got_subcommand("program")) return after_flush(program_verb(program));

@@ -6,13 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "cli/engine_inputs.h"
 #include "cli/logits_file.h"
 #include "cli/requests.h"
-#include "cli/run_target.h"
 #include "cli/verbs.h"
-#include "execute/engine.h"
 #include "spec/tensors.h"
-#include "verify/verify.h"
 
 namespace pentafold {
 namespace {
@@ -82,33 +80,6 @@ class Run {
   Run(const RunOptions& options, const PlanAndModel& loaded, const Prompts& prompts)
       : options_(options), loaded_(loaded), prompts_(prompts) {}
 
-  Result<WeightSource> weights() const {
-    const ModelInput& input = loaded_.input;
-    if (!input.checkpoint_dir.empty()) {
-      return WeightSource::open_checkpoint(input.checkpoint_dir, input.model);
-    }
-    return WeightSource::synthetic(input.model);
-  }
-
-  EngineOptions engine_options() const {
-    EngineOptions out;
-    out.device = options_.device;
-    out.all_logits =
-        options_.logits_hash || !options_.logits_out.empty() || options_.check_one_rank;
-    for (const Request& request : prompts_.requests) {
-      const auto total = static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens;
-      out.max_positions = std::max(out.max_positions, total);
-    }
-    // More blocks than the requests need would change nothing but the memory they take, which a
-    // plan for a larger device may have and this machine not.
-    out.blocks_per_group = blocks_needed(loaded_.plan, prompts_.requests);
-    if (loaded_.plan.kv_blocks > 0) {
-      out.blocks_per_group = std::min(out.blocks_per_group, loaded_.plan.kv_blocks);
-    }
-    out.timeout = std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout_s * 1000.0));
-    return out;
-  }
-
   SamplingOptions sampling() const {
     return {options_.temperature, options_.top_k, options_.top_p, options_.seed};
   }
@@ -117,8 +88,8 @@ class Run {
   Result<Report> execute(const Plan& plan, const std::vector<Request>& requests,
                          const std::optional<SchedulerLimits>& limits,
                          const GenerateCallbacks& callbacks) const {
-    PF_ASSIGN(auto source, weights());
-    EngineOptions engine = engine_options();
+    PF_ASSIGN(auto source, open_weights(loaded_.input));
+    EngineOptions engine = engine_options(options_, loaded_.plan, prompts_.requests);
     engine.limits = limits;
     LoadingLine line(options_.quiet || options_.json);
     engine.on_loading = [&](std::int64_t bytes) { line.show(bytes); };
@@ -133,7 +104,8 @@ class Run {
   Result<Report> one_rank() const {
     const Plan& plan = loaded_.plan;
     const Plan one = one_rank_plan(plan, loaded_.input.model.num_layers());
-    const SchedulerLimits limits = scheduler_limits(plan, engine_options().blocks_per_group);
+    const SchedulerLimits limits =
+        scheduler_limits(plan, engine_options(options_, plan, prompts_.requests).blocks_per_group);
     if (plan.replicas == 1) return execute(one, prompts_.requests, limits, {});
     if (!plan.capacity_factor) {
       SchedulerLimits together = limits;
@@ -226,16 +198,8 @@ int run_verb(const RunOptions& options) {
       contradiction && !options.quiet) {
     fmt::print(stderr, "note: {}\n", *contradiction);
   }
-  if (model.family != Family::Synthetic && loaded->input.checkpoint_dir.empty()) {
-    return report_error(make_error(ErrorCode::InvalidSpec,
-                                   "holds no weights (model.safetensors or its index), which run "
-                                   "needs; download them",
-                                   loaded->input.path));
-  }
-  const auto notes = fit_to_engine(loaded->plan, model);
+  const auto notes = prepare_to_run(*loaded);
   if (!notes.ok()) return report_error(notes.error());
-  const Verdict verdict = verify(loaded->plan, model);
-  if (!verdict.ok()) return report_error(verdict.failures.front().error);
   for (const std::string& note : *notes) {
     if (!options.quiet) fmt::print(stderr, "note: {}\n", note);
   }

@@ -85,6 +85,7 @@ Status Engine::State::build(WeightSource source) {
                              limits.blocks_per_group,
                              limits.groups,
                              options.all_logits,
+                             options.time_operators,
                              {}});
   // Requests are dealt to replicas by id, so a row knows its replica.
   context->on_logits = [this](const LogitRow& row) {

@@ -34,6 +34,7 @@ struct EngineHooks {
 struct EngineOptions {
   std::string device = "cpu";
   bool all_logits = false;            // compute logits of prompt positions too
+  bool time_operators = false;        // fill Report::operators; two clock readings a step
   std::int64_t max_positions = 0;     // longest prompt + answer that will be asked for
   std::int64_t blocks_per_group = 0;  // KV blocks of each dp group
   // Scheduling as under another plan (check against one rank); nothing: as this plan says.

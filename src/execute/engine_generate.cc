@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 #include "base/hash.h"
@@ -41,6 +40,21 @@ Status check_requests(const std::vector<Request>& requests, std::int64_t vocab,
   return ok_status();
 }
 
+// The same steps of all ranks together, by name.
+void add_operator_times(const RankWorker& worker, Report& report) {
+  for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
+    std::set<std::size_t> seen;
+    for (const Step& step : worker.program().of(phase).steps) {
+      if (!seen.insert(step.index()).second) continue;
+      const OperatorReport& time = worker.operator_times(phase)[step.index()];
+      if (time.calls == 0) continue;
+      OperatorReport& sum = report.operators[static_cast<std::size_t>(phase)][step_name(step)];
+      sum.calls += time.calls;
+      sum.seconds += time.seconds;
+    }
+  }
+}
+
 void add_statistics(const RankWorker& worker, Report& report) {
   report.routing.add(worker.routing());
   for (const auto& [name, traffic] : worker.traffic()) {
@@ -48,6 +62,7 @@ void add_statistics(const RankWorker& worker, Report& report) {
     sum.calls += traffic.calls;
     sum.bytes += traffic.bytes;
   }
+  add_operator_times(worker, report);
 }
 
 }  // namespace
@@ -146,7 +161,7 @@ Status Engine::State::run_step(std::int64_t replica, StepBatch batch) {
 
 Status Engine::State::drive(std::int64_t replica, std::vector<Request> requests,
                             Clock::time_point from, std::vector<RequestReport>& reports,
-                            std::int64_t& steps) {
+                            std::vector<StepReport>& steps) {
   Scheduler scheduler(limits);
   std::map<RequestId, RequestReport*> by_id;
   reports.reserve(requests.size());
@@ -159,8 +174,12 @@ Status Engine::State::drive(std::int64_t replica, std::vector<Request> requests,
   }
   Sampled& mine = *sampled[static_cast<std::size_t>(replica)];
   while (!scheduler.done()) {
-    PF_TRY(run_step(replica, scheduler.next()));
-    ++steps;
+    const Clock::time_point begin = Clock::now();
+    StepBatch batch = scheduler.next();
+    StepReport& step = steps.emplace_back(
+        StepReport{batch.phase == Phase::Prefill ? StepKind::Prefill : StepKind::Decode,
+                   std::ssize(batch.segments), batch.tokens, batch.context(), 0});
+    PF_TRY(run_step(replica, std::move(batch)));
     std::vector<std::pair<RequestId, std::int32_t>> tokens;
     {
       const std::lock_guard lock(mine.mutex);
@@ -176,6 +195,7 @@ Status Engine::State::drive(std::int64_t replica, std::vector<Request> requests,
       const std::lock_guard lock(call.mutex);
       if (call.callbacks->on_token) call.callbacks->on_token(id, token);
     }
+    step.seconds = seconds_since(begin);
   }
   return ok_status();
 }
@@ -199,7 +219,7 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   const Clock::time_point from = Clock::now();
   std::vector<Status> outcomes(replicas);
   std::vector<std::vector<RequestReport>> reports(replicas);
-  std::vector<std::int64_t> steps(replicas, 0);
+  std::vector<std::vector<StepReport>> steps(replicas);
   {
     std::vector<std::jthread> drivers;
     for (std::size_t r = 0; r < replicas; ++r) {
@@ -223,7 +243,10 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   report.load_s = state.load_s;
   report.run_s = seconds_since(from);
   report.weight_bytes = state.weights->bytes_held();
-  report.steps = std::accumulate(steps.begin(), steps.end(), std::int64_t{0});
+  for (const std::vector<StepReport>& of_replica : steps) {
+    report.step_reports.insert(report.step_reports.end(), of_replica.begin(), of_replica.end());
+  }
+  report.steps = std::ssize(report.step_reports);
   for (const auto& some : reports) {
     report.requests.insert(report.requests.end(), some.begin(), some.end());
   }

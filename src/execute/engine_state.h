@@ -88,7 +88,7 @@ struct Engine::State {
   void serve_steps(RankWorker& worker, StepPost& post);
   void on_logits(std::int64_t replica, const LogitRow& row);
   Status drive(std::int64_t replica, std::vector<Request> requests, Clock::time_point from,
-               std::vector<RequestReport>& reports, std::int64_t& steps);
+               std::vector<RequestReport>& reports, std::vector<StepReport>& steps);
   Status run_step(std::int64_t replica, StepBatch batch);
   RunBounds bounds_of(const std::vector<std::vector<Request>>& dealt) const;
   Status reserve(const RunBounds& run);

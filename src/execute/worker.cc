@@ -1,6 +1,7 @@
 #include "execute/worker.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "base/canonical_math.h"
@@ -50,6 +51,7 @@ Status RankWorker::prepare() {
 
 void RankWorker::clear_statistics() {
   comm_.clear();
+  times_ = {};
   routing_ = {};
   routing_.resize(context_.model.num_layers(), context_.model.experts);
 }
@@ -107,11 +109,24 @@ Status RankWorker::run_microbatch(const StepBatch& batch, Range segments, const 
   }
   for (const Step& s : program.steps) {
     comm_.set_label(step_name(s));
-    PF_TRY(std::visit([this](const auto& concrete) { return operator_step(concrete); }, s));
+    PF_TRY(run_step(s, program.phase));
     work_->note_use();
     work_->scratch.rewind(0);
   }
   return ok_status();
+}
+
+Status RankWorker::run_step(const Step& s, Phase phase) {
+  const auto run = [&] {
+    return std::visit([this](const auto& concrete) { return operator_step(concrete); }, s);
+  };
+  if (!context_.time_operators) return run();
+  const auto from = std::chrono::steady_clock::now();
+  Status done = run();
+  OperatorReport& time = times_[static_cast<std::size_t>(phase)][s.index()];
+  ++time.calls;
+  time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+  return done;
 }
 
 Rows RankWorker::reg(Register r) {

@@ -21,6 +21,7 @@
 #include "kernels/device.h"
 #include "plan/lower.h"
 #include "policy/routing.h"
+#include "report/report.h"
 #include "report/routing_stats.h"
 
 namespace pentafold {
@@ -45,6 +46,7 @@ struct RunContext {
   std::int64_t blocks_per_group = 0;
   std::int64_t schedule_groups = 1;
   bool all_logits = false;  // prompt positions too, not only rows that sample
+  bool time_operators = false;
   LogitSink on_logits;
 };
 
@@ -62,6 +64,11 @@ class RankWorker {
   const KvCache& kv_cache() const { return *kv_; }
   Range kv_heads() const { return kv_heads_; }  // of the model, in the cache
   const RoutingStats& routing() const { return routing_; }
+  // Seconds by kind of step, if the context asks for them.
+  using OperatorTimes = std::array<OperatorReport, std::variant_size_v<Step>>;
+  const OperatorTimes& operator_times(Phase phase) const {
+    return times_[static_cast<std::size_t>(phase)];
+  }
   const std::map<std::string, Traffic>& traffic() const { return comm_.traffic(); }
   const RankProgram& program() const { return ranks_; }
   // Bytes this rank holds, as if no other rank shared its weights and its rope table.
@@ -76,6 +83,7 @@ class RankWorker {
     Range n;
     Range k;
   };
+  Status run_step(const Step& s, Phase phase);
   Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
 
   Status operator_step(const step::Embed& s);
@@ -166,6 +174,7 @@ class RankWorker {
   std::unique_ptr<WorkMemory> work_;
   std::map<std::int32_t, CapacityLedger> ledgers_;  // by layer, of the step at hand
   RoutingStats routing_;
+  std::array<OperatorTimes, 2> times_{};
   ByteCount memory_;
 };
 

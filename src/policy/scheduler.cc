@@ -18,6 +18,12 @@ SchedulerLimits scheduler_limits(const Plan& plan, std::int64_t blocks_per_group
   return limits;
 }
 
+std::int64_t StepBatch::context() const {
+  std::int64_t sum = 0;
+  for (const Segment& segment : segments) sum += segment.start + std::ssize(segment.tokens);
+  return sum;
+}
+
 BatchLimits batch_limits(const SchedulerLimits& limits) {
   BatchLimits batch;
   batch.groups = limits.groups;

@@ -48,6 +48,9 @@ struct StepBatch {
   std::vector<Segment> segments;    // ascending (request, start)
   std::vector<Range> microbatches;  // of segments; every one non-empty
   std::int64_t tokens = 0;          // in all segments
+
+  // Tokens in the cache when it is done, all requests.
+  std::int64_t context() const;
 };
 
 struct SchedulerLimits {

@@ -9,6 +9,10 @@
 
 namespace pentafold {
 
+const char* to_string(StepKind kind) {
+  return kind == StepKind::Prefill ? "prefill" : "decode";
+}
+
 double Report::mean_ttft_s() const {
   double sum = 0;
   for (const RequestReport& r : requests) sum += r.ttft_s;
@@ -100,6 +104,26 @@ std::string format_report(const Report& report, bool details) {
   return out;
 }
 
+namespace {
+
+void add_times(const Report& report, nlohmann::json& out) {
+  out["step_times"] = nlohmann::json::array();
+  for (const StepReport& step : report.step_reports) {
+    out["step_times"].push_back({{"kind", to_string(step.kind)},
+                                 {"requests", step.requests},
+                                 {"tokens", step.tokens},
+                                 {"context", step.context},
+                                 {"seconds", step.seconds}});
+  }
+  for (const StepKind kind : {StepKind::Prefill, StepKind::Decode}) {
+    for (const auto& [name, time] : report.operators[static_cast<std::size_t>(kind)]) {
+      out["operators"][to_string(kind)][name] = {{"calls", time.calls}, {"seconds", time.seconds}};
+    }
+  }
+}
+
+}  // namespace
+
 std::string report_json(const Report& report) {
   nlohmann::json out = {{"plan", report.plan},
                         {"ranks", report.ranks},
@@ -127,6 +151,7 @@ std::string report_json(const Report& report) {
   for (const auto& [name, c] : report.collectives) {
     out["collectives"][name] = {{"calls", c.calls}, {"bytes", c.bytes}};
   }
+  add_times(report, out);
   out["memory"] = {{"predicted_peak_bytes", report.memory.predicted_peak},
                    {"peak_bytes", report.memory.peak},
                    {"peak_bytes_of_all_ranks", report.memory.peak_of_all},

@@ -4,6 +4,7 @@
 // Held by report/report_test.cc and tests/e2e.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -42,6 +43,24 @@ struct MemoryReport {
   std::int64_t working_used = 0;  // the most that a rank's steps touched of them
 };
 
+enum class StepKind { Prefill, Decode };
+const char* to_string(StepKind kind);  // "prefill"
+
+// One step of one replica, by what it computed.
+struct StepReport {
+  StepKind kind = StepKind::Prefill;
+  std::int64_t requests = 0;
+  std::int64_t tokens = 0;   // computed
+  std::int64_t context = 0;  // tokens in the cache when the step is done, all requests
+  double seconds = 0;        // from the schedule to the last rank's end
+};
+
+// What all ranks spent in one kind of program step.
+struct OperatorReport {
+  std::int64_t calls = 0;
+  double seconds = 0;  // waiting for others included
+};
+
 struct Report {
   std::string plan;
   std::int64_t ranks = 0;
@@ -50,7 +69,9 @@ struct Report {
   double run_s = 0;
   std::int64_t weight_bytes = 0;  // held by the process; shared slices once
   std::int64_t steps = 0;
-  std::vector<RequestReport> requests;  // ascending id
+  std::vector<StepReport> step_reports;                            // by replica, in order
+  std::array<std::map<std::string, OperatorReport>, 2> operators;  // by StepKind; if asked for
+  std::vector<RequestReport> requests;                             // ascending id
   std::map<std::string, CollectiveReport> collectives;
   RoutingStats routing;
   MemoryReport memory;

@@ -190,7 +190,7 @@ std::vector<GpuSpec> catalog_gpus() {
 
 ClusterSpec default_cluster(const GpuSpec& gpu, std::int64_t gpus) {
   CHECK(!gpu.links.empty());
-  return {gpu.name, gpu, gpus, gpu.gpus_per_node, gpu.links};
+  return {gpu.name, gpu, gpus, gpu.gpus_per_node, gpu.links, std::nullopt};
 }
 
 }  // namespace pentafold

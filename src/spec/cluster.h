@@ -9,10 +9,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "spec/machine.h"
 #include "spec/number_format.h"
 
 namespace pentafold {
@@ -51,9 +53,10 @@ struct GpuSpec {
 struct ClusterSpec {
   std::string name;
   GpuSpec gpu;
-  std::int64_t gpus = 0;           // 0: as many as needed
-  std::int64_t gpus_per_node = 8;  //
-  std::vector<LinkLevel> links;    // innermost first; the last spans all devices
+  std::int64_t gpus = 0;                // 0: as many as needed
+  std::int64_t gpus_per_node = 8;       //
+  std::vector<LinkLevel> links;         // innermost first; the last spans all devices
+  std::optional<MachineSpec> measured;  // pentafold calibrate
 
   // The innermost level that a group of `ranks` consecutive devices fits in; 0 for one device. The
   // last level for any number above that.

@@ -214,8 +214,8 @@ Result<CatalogGpu> read_gpu(const YamlMap& map, bool catalog) {
 Result<ClusterSpec> parse_cluster(const std::string& yaml_text, const std::string& file) {
   PF_ASSIGN(const YAML::Node root, load_yaml(yaml_text, file));
   PF_ASSIGN(const YamlMap map, YamlMap::of(root, file));
-  constexpr std::array<std::string_view, 6> kKeys = {"name",          "gpu",   "gpus",
-                                                     "gpus_per_node", "links", "dollars_per_hour"};
+  constexpr std::array<std::string_view, 7> kKeys = {
+      "name", "gpu", "gpus", "gpus_per_node", "links", "dollars_per_hour", "measured"};
   PF_TRY(map.refuse_unknown(kKeys));
   ClusterSpec out;
   PF_ASSIGN(out.name, read_name(map, std::filesystem::path(file).stem().string()));
@@ -224,6 +224,9 @@ Result<ClusterSpec> parse_cluster(const std::string& yaml_text, const std::strin
   PF_ASSIGN(out.gpus_per_node,
             map.integer("gpus_per_node", out.gpu.gpus_per_node, 1, kMaxGpusPerNode));
   PF_TRY(read_cluster_links(map, out));
+  if (!map.has("measured")) return out;
+  PF_ASSIGN(const YamlMap measured, map.map("measured"));
+  PF_ASSIGN(out.measured, read_machine(measured));
   return out;
 }
 
