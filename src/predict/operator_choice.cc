@@ -155,6 +155,11 @@ std::vector<MeasuredDevice> measured_devices(std::span<const OperatorTables> tab
 
 OperatorChoice choose_operator(Op op, KernelSource kernels, const GpuSpec& gpu,
                                std::span<const MeasuredDevice> devices) {
+  // TensorRT-LLM's table of NVFP4 experts is of its CUTLASS kernels. It serves with the ones that
+  // vLLM takes from it by way of FlashInfer, so those stand for both.
+  if (op == with_format(Op::Experts, KernelFormat::Nvfp4) && kernels == KernelSource::TensorRtLlm) {
+    kernels = KernelSource::Vllm;
+  }
   // A near format of this device before the same format of one that is far away.
   for (const double reach : {kNearDoublings, std::numeric_limits<double>::infinity()}) {
     for (const Op candidate : stand_ins(op)) {
