@@ -58,15 +58,16 @@ class Bounds {
     reach_ = reach_of(operators, problem.cluster.gpu, problem.engine, problem.model, precision_);
     dense_rate_ = std::max(reach_.linear_flops, reach_.other_flops);
     const CommGroup two{2, 2, 0};
-    reduce_latency_ = operators.all_reduce(two, 0).seconds * problem.engine.links;
-    const ExpertExchange none;
+    reduce_latency_ = operators.all_reduce(two, 1).seconds * problem.engine.links;
+    // One byte of one row.
+    const ExpertExchange none{1, 1, 1, 1};
     const double routed = std::min(operators.dispatch(two, none).seconds,
                                    operators.dispatch_low_latency(two, none).seconds) +
                           std::min(operators.combine(two, none).seconds,
                                    operators.combine_low_latency(two, none).seconds);
     const double gathered =
-        std::min(operators.all_reduce(two, 0).seconds,
-                 operators.all_gather(two, 0).seconds + operators.reduce_scatter(two, 0).seconds);
+        std::min(operators.all_reduce(two, 1).seconds,
+                 operators.all_gather(two, 1).seconds + operators.reduce_scatter(two, 1).seconds);
     exchange_latency_ = problem.engine.links *
                         (problem.engine.exchange == RowExchange::Gathered ? gathered : routed);
   }

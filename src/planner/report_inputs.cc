@@ -147,32 +147,12 @@ void link_rows(ReportContext& x, const Operators& operators, const std::string& 
   }
 }
 
-}  // namespace
-
-std::string hardware_section(ReportContext& x) {
+// What the operators make of the device, beside its peaks.
+void reach_rows(ReportContext& x, const Reach& reach, const std::string& sheet,
+                MarkdownTable& table) {
   Figures& f = x.figures;
-  const ClusterSpec& cluster = x.problem.cluster;
-  const GpuSpec& gpu = cluster.gpu;
-  const std::string sheet =
-      "datasheet of " + gpu.name + (gpu.source.empty() ? "" : " (" + gpu.source + ")");
+  const GpuSpec& gpu = x.problem.cluster.gpu;
   using U = FigureUnit;
-  const std::string out = fmt::format("## Hardware\n\nDevice {}, {} to a node.\n\n",
-                                      markdown_cell(gpu.name), cluster.gpus_per_node);
-  MarkdownTable table({"quantity", "datasheet", "reached", "why"});
-  table.add({"memory", f.show({"hw.memory", gpu.memory_bytes, U::Bytes, "memory", "", sheet}),
-             f.show({"target.memory_fraction", x.problem.targets.memory_fraction, U::Share,
-                     "part of the memory that may be used", "", "targets"}) +
-                 ": " +
-                 f.show({"hw.memory_limit", x.problem.memory_limit(), U::Bytes, "usable memory",
-                         "hw.memory * target.memory_fraction", ""}),
-             "the part that a plan may fill"});
-  for (const ProfileConstant& constant : profile_constants()) {
-    f.value({fmt::format("cost.{}", constant.key), x.problem.engine.*constant.value,
-             constant.seconds ? U::Seconds : U::Share, constant.what, "", kConstants});
-  }
-  const Operators operators(gpu, x.problem.cluster.links, kernel_source_of(x.problem.engine.name));
-  const Precision& precision = x.decode().worker().precision;
-  const Reach reach = reach_of(operators, gpu, x.problem.engine, x.problem.model, precision);
   const auto reached = [&](const char* name, double value, U unit, const char* what) {
     return f.show({fmt::format("hw.reached.{}", name), value, unit, what, "", kOperators});
   };
@@ -199,16 +179,44 @@ std::string hardware_section(ReportContext& x) {
   product("linear", "products of dense weights, as held", reach.linear_flops);
   product("expert_products", "products of experts, as held", reach.expert_flops);
   product("attention", "attention of prompts", reach.attention_flops);
+}
+
+}  // namespace
+
+std::string hardware_section(ReportContext& x) {
+  Figures& f = x.figures;
+  const ClusterSpec& cluster = x.problem.cluster;
+  const GpuSpec& gpu = cluster.gpu;
+  const std::string sheet =
+      "datasheet of " + gpu.name + (gpu.source.empty() ? "" : " (" + gpu.source + ")");
+  using U = FigureUnit;
+  const std::string out = fmt::format("## Hardware\n\nDevice {}, {} to a node.\n\n",
+                                      markdown_cell(gpu.name), cluster.gpus_per_node);
+  MarkdownTable table({"quantity", "datasheet", "reached", "why"});
+  table.add({"memory", f.show({"hw.memory", gpu.memory_bytes, U::Bytes, "memory", "", sheet}),
+             f.show({"target.memory_fraction", x.problem.targets.memory_fraction, U::Share,
+                     "part of the memory that may be used", "", "targets"}) +
+                 ": " +
+                 f.show({"hw.memory_limit", x.problem.memory_limit(), U::Bytes, "usable memory",
+                         "hw.memory * target.memory_fraction", ""}),
+             "the part that a plan may fill"});
+  for (const ProfileConstant& constant : profile_constants()) {
+    f.value({fmt::format("cost.{}", constant.key), x.problem.engine.*constant.value,
+             constant.seconds ? U::Seconds : U::Share, constant.what, "", kConstants});
+  }
+  const Operators operators(gpu, x.problem.cluster.links, kernel_source_of(x.problem.engine.name));
+  const Precision& precision =
+      x.pools.empty() ? x.problem.precisions.front() : x.decode().worker().precision;
+  const Reach reach = reach_of(operators, gpu, x.problem.engine, x.problem.model, precision);
+  reach_rows(x, reach, sheet, table);
   link_rows(x, operators, sheet, table);
   const double ridge =
       reach.linear_flops / reach.weight_bytes_per_s * bytes_per_value(precision.linear) / 2;
   return out + table.text() +
          fmt::format("A product of dense weights is bound by reading them below {} rows.\n\n",
                      f.show({"hw.ridge_rows", ridge, U::Count,
-                             "rows at which a product takes as long as reading its weights",
-                             "hw.reached.linear / hw.reached.weights * format." +
-                                 std::string(to_string(precision.linear)) + " / 2",
-                             "2 operations per parameter and row"}));
+                             "rows at which a product takes as long as reading its weights", "",
+                             kOperators}));
 }
 
 std::string request_section(ReportContext& x) {

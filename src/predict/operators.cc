@@ -106,6 +106,8 @@ KernelFormat kernel_format(NumberFormat format, bool block_scaled) {
   return KernelFormat::Bf16;
 }
 
+constexpr const char* kUnknownDevice = "h100-sxm";
+
 Operators::Operators(const GpuSpec& gpu, const std::vector<LinkLevel>& links, KernelSource kernels)
     : Operators(gpu, links, kernels, catalog_operator_tables()) {}
 
@@ -115,11 +117,12 @@ Operators::Operators(const GpuSpec& gpu, const std::vector<LinkLevel>& links, Ke
   for (std::size_t i = 0; i < kKernelFormats; ++i) {
     log_peak_[i] = std::log2(peak_flops(gpu, static_cast<KernelFormat>(i)));
   }
-  // Neighbours are chosen by the catalog's figures where it knows the device, so that changing a
-  // peak changes times and not whose tables they come from.
+  // Neighbours are chosen by the catalog's figures, so that changing a peak changes times and not
+  // whose tables they come from: a better device is never slower. One that the catalog does not
+  // know takes the tables of kUnknownDevice for the same reason.
   const auto known = find_gpu(gpu.name);
-  GpuSpec here = known && known->name == gpu.name ? *known : gpu;
-  if (here.links.empty()) here.links = links;
+  GpuSpec here = known && known->name == gpu.name ? *known : find_gpu(kUnknownDevice).value();
+  here.name = gpu.name;
   const std::vector<MeasuredDevice> devices = measured_devices(tables);
   for (std::size_t i = 0; i < kOps; ++i) {
     entries_[i] = choose_operator(static_cast<Op>(i), kernels, here, devices);

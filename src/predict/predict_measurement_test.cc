@@ -54,7 +54,8 @@ TEST(PredictMeasurement, MoreInFlightIsSlowerForEachAndFasterForAll) {
     tpot = p.tpot_s[0].value;
     rate = p.requests_per_s.value;
   }
-  EXPECT_GE(predicted(aggregated("all", "offline")).requests_per_s.value, 0.95 * rate);
+  EXPECT_GE(predicted(aggregated("all", "offline")).requests_per_s.value, 0.9 * rate)
+      << "filling and draining the batch cost some";
 }
 
 TEST(PredictMeasurement, ABatchThatNobodyJoinsObeysLittlesLawExactly) {

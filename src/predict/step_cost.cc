@@ -34,60 +34,6 @@ double dispatch_row_bytes(NumberFormat experts, std::int64_t width) {
   return bytes_per_value(experts) < kRowBytes ? values * (1 + 4.0 / 128) : values * kRowBytes;
 }
 
-const char* to_string(Bound bound) {
-  switch (bound) {
-    case Bound::Compute:
-      return "FLOPs";
-    case Bound::Hbm:
-      return "memory bandwidth (weights)";
-    case Bound::Kv:
-      return "memory bandwidth (KV)";
-    case Bound::Link:
-      return "link bandwidth";
-    case Bound::Latency:
-      return "link latency";
-    case Bound::Fixed:
-      return "fixed cost of layers and steps";
-    case Bound::Bubble:
-      return "pipeline bubble";
-  }
-  return "?";
-}
-
-void Cost::add(const OpTime& time, Bound reading, double factor) {
-  add(time.binding == Binding::Compute  ? Bound::Compute
-      : time.binding == Binding::Memory ? reading
-                                        : Bound::Fixed,
-      time.seconds * factor);
-  error_s += time.seconds * factor * time.log_error;
-  from[static_cast<std::size_t>(time.provenance)] += time.seconds * factor;
-}
-
-void Cost::add_collective(const OpTime& time, const OpTime& empty, double factor) {
-  const double latency = std::min(time.seconds, empty.seconds) * factor;
-  add(Bound::Latency, latency);
-  add(Bound::Link, time.seconds * factor - latency);
-  error_s += time.seconds * factor * time.log_error;
-  from[static_cast<std::size_t>(time.provenance)] += time.seconds * factor;
-}
-
-Cost& Cost::operator+=(const Cost& other) {
-  seconds += other.seconds;
-  error_s += other.error_s;
-  for (std::size_t i = 0; i < kBounds; ++i) by[i] += other.by[i];
-  for (std::size_t i = 0; i < kProvenances; ++i) from[i] += other.from[i];
-  return *this;
-}
-
-Cost Cost::operator*(double n) const {
-  Cost out = *this;
-  out.seconds *= n;
-  out.error_s *= n;
-  for (double& s : out.by) s *= n;
-  for (double& s : out.from) s *= n;
-  return out;
-}
-
 StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const EngineProfile& engine,
                    const Workload& workload)
     : StepCost(model, cluster, engine, workload,
@@ -121,19 +67,6 @@ StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const En
   }
 }
 
-CommGroup StepCost::group(std::int64_t ranks, std::int64_t span) const {
-  CommGroup out;
-  out.ranks = static_cast<double>(ranks);
-  out.outer = cluster_.level_of(std::max(ranks, span));
-  const double per_rank = static_cast<double>(std::max(span, ranks)) / out.ranks;
-  const double near =
-      cluster_.links.empty()
-          ? out.ranks
-          : std::floor(static_cast<double>(cluster_.links.front().domain) / per_rank);
-  out.inside = std::clamp(near, 1.0, out.ranks);
-  return out;
-}
-
 void StepCost::add_gemm(Cost& cost, double rows, double params, NumberFormat format) const {
   if (params <= 0 || rows <= 0) return;
   const auto k = static_cast<double>(model_.d);
@@ -154,29 +87,6 @@ void StepCost::add_weights(Cost& cost, std::size_t kind, const Worker& worker, s
   add_gemm(cost, rows, on_rank(sums.shared), worker.precision.linear);
   // Each rank routes its slice of the rows.
   add_gemm(cost, rows / ways, on_rank(sums.router), worker.precision.other);
-}
-
-void StepCost::add_collectives(Cost& cost, std::size_t kind, std::int64_t tensor, std::int64_t span,
-                               double rows) const {
-  if (tensor <= 1) return;
-  const LayerShape& layer = model_.kinds[kind];
-  const double bytes = rows * static_cast<double>(model_.d) * kRowBytes;
-  const CommGroup ranks = group(tensor, span);
-  const bool moe = layer.ffn.experts > 0;
-  const bool gathered = engine_.exchange == RowExchange::Gathered;
-  double reduces = layer.mixer.kind != MixerKind::None ? 1 : 0;
-  // Gathered experts are summed together with what is shared.
-  if ((layer.ffn.dense_hidden > 0 || layer.ffn.shared_hidden > 0) && !(moe && gathered)) ++reduces;
-  if (reduces > 0) {
-    Cost reduce;
-    reduce.add_collective(operators_.all_reduce(ranks, bytes), operators_.all_reduce(ranks, 0),
-                          engine_.links);
-    cost += reduce * reduces;
-  }
-  if (moe && !gathered) {
-    cost.add_collective(operators_.all_gather(ranks, bytes), operators_.all_gather(ranks, 0),
-                        engine_.links);
-  }
 }
 
 void StepCost::add_decode_attention(Cost& cost, const LayerShape& layer, const Worker& worker,
@@ -303,23 +213,6 @@ Cost StepCost::tensor_decode(std::size_t kind, const Worker& worker, std::int64_
   return tensor(kind, worker, load);
 }
 
-Cost StepCost::sequence_exchange(const LayerShape& layer, const Worker& worker,
-                                 std::int64_t rows) const {
-  Cost cost;
-  if (worker.sp <= 1) return cost;
-  // Queries and outputs of all heads (half the operations of a pair), keys and values.
-  const double width =
-      (layer.mixer.prefill_pair_flops / 2 + static_cast<double>(layer.mixer.kv_values)) /
-      static_cast<double>(worker.tp);
-  const CommGroup ranks = group(worker.sp, worker.sp);
-  const double bytes = static_cast<double>(rows) * width * kRowBytes;
-  Cost way;
-  way.add_collective(operators_.all_to_all(ranks, bytes / 2), operators_.all_to_all(ranks, 0),
-                     engine_.links);
-  cost += way * 2;
-  return cost;
-}
-
 Cost StepCost::tensor_prefill(std::size_t kind, const Worker& worker, std::int64_t prompts) const {
   const LayerShape& layer = model_.kinds[kind];
   const ChunkCount chunks = chunks_of(workload_.isl, prompts, worker.chunk);
@@ -363,7 +256,9 @@ Cost StepCost::experts_of(std::size_t kind, const Worker& worker, double rows, d
   const LayerShape& layer = model_.kinds[kind];
   Cost cost;
   if (layer.ffn.experts == 0 || rows <= 0) return cost;
-  const std::int64_t slots = expert_slots(layer.ffn.experts, worker);
+  // Copies spread a hot expert; an even load has none to spread.
+  const std::int64_t slots = workload_.even() ? (layer.ffn.experts + worker.ep - 1) / worker.ep
+                                              : expert_slots(layer.ffn.experts, worker);
   const ExpertLoad::Busiest busiest =
       load_[kind].busiest(rows / static_cast<double>(worker.edp()), worker.ep, slots, peak_share);
   GroupedGemm work;
@@ -381,57 +276,6 @@ Cost StepCost::experts_of(std::size_t kind, const Worker& worker, double rows, d
   return cost;
 }
 
-void StepCost::add_exchange(Cost& cost, std::size_t kind, const Worker& worker, double rows,
-                            double group_rows, double peak_share) const {
-  const auto width = static_cast<double>(model_.d);
-  if (engine_.exchange == RowExchange::Gathered) {
-    const std::int64_t ranks = worker.stage_ranks();
-    if (ranks <= 1) return;
-    const CommGroup all = group(ranks, ranks);
-    if (worker.dp == 1) {
-      const double bytes = group_rows * width * kRowBytes;
-      cost.add_collective(operators_.all_reduce(all, bytes), operators_.all_reduce(all, 0),
-                          engine_.links);
-      return;
-    }
-    // Every rank's buffer is as long as the fullest group's.
-    const double padded = std::max(rows, group_rows * static_cast<double>(worker.dp));
-    const double there = padded * dispatch_row_bytes(worker.precision.experts, model_.d);
-    cost.add_collective(operators_.all_gather(all, there), operators_.all_gather(all, 0),
-                        engine_.links);
-    cost.add_collective(operators_.reduce_scatter(all, padded * width * kRowBytes),
-                        operators_.reduce_scatter(all, 0), engine_.links);
-    return;
-  }
-  const std::int64_t homes = worker.ep * worker.etp;
-  if (homes <= 1) return;
-  const CommGroup ranks = group(homes, homes);
-  ExpertExchange there;
-  there.rows = rows / static_cast<double>(worker.stage_ranks()) * peak_share;
-  there.width = width;
-  there.bytes_per_value = dispatch_row_bytes(worker.precision.experts, model_.d) / width;
-  there.topk = static_cast<double>(model_.kinds[kind].ffn.top_k * worker.etp);
-  ExpertExchange back = there;
-  back.bytes_per_value = kRowBytes;
-  ExpertExchange nothing = there;
-  nothing.rows = 0;
-  const auto faster = [](const OpTime& a, const OpTime& b) {
-    return a.seconds < b.seconds ? a : b;
-  };
-  Cost way;
-  way.add_collective(
-      faster(operators_.dispatch(ranks, there), operators_.dispatch_low_latency(ranks, there)),
-      faster(operators_.dispatch(ranks, nothing), operators_.dispatch_low_latency(ranks, nothing)),
-      engine_.links);
-  way.add_collective(
-      faster(operators_.combine(ranks, back), operators_.combine_low_latency(ranks, back)),
-      faster(operators_.combine(ranks, nothing), operators_.combine_low_latency(ranks, nothing)),
-      engine_.links);
-  const double hidden = way.by[static_cast<std::size_t>(Bound::Link)] * engine_.hidden_exchange;
-  way.add(Bound::Link, -hidden);
-  cost += way;
-}
-
 Cost StepCost::experts_prefill(std::size_t kind, const Worker& worker, std::int64_t prompts,
                                double peak_share) const {
   const ChunkCount chunks = chunks_of(workload_.isl, prompts, worker.chunk);
@@ -440,16 +284,6 @@ Cost StepCost::experts_prefill(std::size_t kind, const Worker& worker, std::int6
     cost += experts(kind, worker, worker.chunk, peak_share) * static_cast<double>(chunks.full);
   }
   if (chunks.rest > 0) cost += experts(kind, worker, chunks.rest, peak_share);
-  return cost;
-}
-
-Cost StepCost::hand_over(const Worker& worker, std::int64_t rows) const {
-  Cost cost;
-  if (worker.pp() <= 1) return cost;
-  const double bytes =
-      static_cast<double>(rows * model_.d) * kRowBytes / static_cast<double>(worker.tensor_ranks());
-  const std::size_t level = cluster_.level_of(worker.gpus());
-  cost.add_collective(operators_.send(level, bytes), operators_.send(level, 0), engine_.links);
   return cost;
 }
 

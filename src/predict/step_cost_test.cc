@@ -180,7 +180,6 @@ TEST_F(StepCostTest, DistinctExpertsAreRead) {
 }
 
 TEST_F(StepCostTest, ExpertShardsHalveTheWeightsAndPayDispatch) {
-  const Cost alone = costs().experts(0, worker, 4, 1);
   worker.tp = worker.etp = 2;
   const Cost halved = costs().experts(0, worker, 4, 1);
   EXPECT_GT(at(halved, Bound::Latency), 0);

@@ -149,7 +149,7 @@ struct BrokenOptions {
 TEST(BrokenOptions, AreRefusedInOneSentence) {
   const std::vector<BrokenOptions> cases = {
       {"--nonsense", {"run", "--nonsense"}},
-      {"say what to do: plan, explain, verify, run", {}},
+      {"say what to do: plan, explain, predict, simulate", {}},
       {"did you mean \"verify\"", {"verfy", "specs/plans/tiny-tp2-ep4.yaml"}},
       {"see pentafold inspect --help", {"inspect"}},
       {"frobnicate", {"frobnicate"}},
