@@ -28,7 +28,7 @@ struct Problem {
   ClusterSpec cluster;  // cluster.gpus 0: as few as will do, up to max_gpus
   Workload workload;
   Targets targets;
-  EngineProfile engine;  // the one that will run it; the generic one by default
+  EngineProfile engine;               // the one that will run it; the generic one by default
   std::vector<Precision> precisions;  // searched; the first is the stored one
   bool aggregated = true;
   bool disaggregated = true;

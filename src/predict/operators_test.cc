@@ -39,6 +39,19 @@ struct Case {
   std::function<OpTime(const Operators&, const std::vector<double>&)> call;
 };
 
+void add_products(std::vector<Case>& out) {
+  for (const KernelFormat format : kAllFormats) {
+    out.push_back({"gemm", {{0, 16}, {4, 17}, {4, 17}}, [=](const Operators& ops, const auto& x) {
+                     return ops.gemm({x[0], x[1], x[2], format});
+                   }});
+    out.push_back({"grouped_gemm",
+                   {{0, 14}, {0, 9}, {14, 30}, {10, 14}, {0, 20}},
+                   [=](const Operators& ops, const auto& x) {
+                     return ops.grouped_gemm({x[0], x[1], x[2], x[3], x[4], format});
+                   }});
+  }
+}
+
 std::vector<Case> cases() {
   const auto prefill = [](const std::vector<double>& x) {
     // x: rows, context, heads, head_dim.
@@ -55,16 +68,7 @@ std::vector<Case> cases() {
   const std::vector<std::pair<double, double>> sent = {{0, 14}, {9, 14}, {-1, 1}, {0, 4}};
   const std::vector<std::pair<double, double>> bytes = {{0, 33}};
   std::vector<Case> out;
-  for (const KernelFormat format : kAllFormats) {
-    out.push_back({"gemm", {{0, 16}, {4, 17}, {4, 17}}, [=](const Operators& ops, const auto& x) {
-                     return ops.gemm({x[0], x[1], x[2], format});
-                   }});
-    out.push_back({"grouped_gemm",
-                   {{0, 14}, {0, 9}, {14, 30}, {10, 14}, {0, 20}},
-                   [=](const Operators& ops, const auto& x) {
-                     return ops.grouped_gemm({x[0], x[1], x[2], x[3], x[4], format});
-                   }});
-  }
+  add_products(out);
   out.push_back({"prefill", attended, [=](const Operators& o, const auto& x) {
                    return o.prefill_attention(prefill(x));
                  }});

@@ -14,6 +14,23 @@
 namespace pentafold {
 namespace {
 
+using Shape = std::vector<std::pair<std::int64_t, std::int64_t>>;  // start, tokens; sorted
+
+// What the server's scheduler makes of its requests, step by step.
+std::vector<Shape> steps_of(Scheduler& scheduler) {
+  std::vector<Shape> served;
+  while (!scheduler.done()) {
+    const StepBatch batch = scheduler.next();
+    Shape& shape = served.emplace_back();
+    for (const Segment& s : batch.segments) {
+      shape.emplace_back(s.start, std::ssize(s.tokens));
+      if (s.samples) scheduler.accept(s.request, 0);
+    }
+    std::sort(shape.begin(), shape.end());
+  }
+  return served;
+}
+
 // The server's scheduler and the simulation of it make the same steps.
 TEST(Simulate, MakesTheStepsThatTheServerMakes) {
   for (std::uint32_t seed = 0; seed < 200; ++seed) {
@@ -33,17 +50,7 @@ TEST(Simulate, MakesTheStepsThatTheServerMakes) {
           scheduler.add({RequestId(i), std::vector<std::int32_t>(prompt), left[RequestId(i)], {}})
               .ok());
     }
-    using Shape = std::vector<std::pair<std::int64_t, std::int64_t>>;  // start, tokens; sorted
-    std::vector<Shape> served;
-    while (!scheduler.done()) {
-      const StepBatch batch = scheduler.next();
-      Shape& shape = served.emplace_back();
-      for (const Segment& s : batch.segments) {
-        shape.emplace_back(s.start, std::ssize(s.tokens));
-        if (s.samples) scheduler.accept(s.request, 0);
-      }
-      std::sort(shape.begin(), shape.end());
-    }
+    const std::vector<Shape> served = steps_of(scheduler);
     Service service;
     service.serving.limits = batch_limits(limits);
     service.serving.price = {price_step, price_decodes, 0};

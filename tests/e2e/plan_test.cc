@@ -121,7 +121,7 @@ TEST(Plan, TheImpossibleJobIsProvenSoAndItsWaysOutWork) {
       "--target ttft=20ms,tpot=1ms";
   const Json json = ways_out_that_work(job);
   EXPECT_TRUE(proven(json, "TPOT")) << json["why_not"].dump(2);
-  EXPECT_TRUE(offers(json, "--target ttft=20ms,tpot="));
+  EXPECT_TRUE(offers(json, "--target ttft=")) << json["why_not"].dump(2);
 
   const ProcessResult text = plan(job);
   EXPECT_EQ(text.exit_code, 1);
