@@ -14,11 +14,12 @@ export JOBS FUZZ_SECONDS
 export CCACHE_BASEDIR ?= $(CURDIR)
 export CCACHE_NOHASHDIR ?= 1
 
-.PHONY: help setup build demo test lint format asan tsan fuzz clean
+.PHONY: help setup build demo test validate lint format asan tsan fuzz clean
 help:
 	@echo "make demo   run the shipped model on four ranks and on one, and compare the bits"
 	@echo "make build  build/release/pentafold"
 	@echo "make test   all tests"
+	@echo "make validate            predictions against published measurements; MEASUREMENTS=FILE.csv"
 	@echo "make lint   clang-format and clang-tidy    make format  let clang-format have its way"
 	@echo "make asan   make tsan   make fuzz          selected tests under sanitizers; fuzz targets"
 	@echo "make setup  install packages.txt           make clean   remove build/"
@@ -37,6 +38,9 @@ test: setup
 	cmake --preset release >/dev/null
 	cmake --build --preset release -j $(JOBS)
 	ctest --test-dir build/release -j $(JOBS) --output-on-failure
+
+validate: build
+	@scripts/validate $(MEASUREMENTS)
 
 lint: setup
 	cmake --preset release >/dev/null

@@ -15,7 +15,9 @@ constexpr std::int64_t kRoundsOfLoop = 10;
 constexpr std::int64_t kQueuedRequests = 2000;
 constexpr std::int64_t kMostRequests = 6000;
 // What a TTFT has beside the errors of steps, in ln.
-constexpr double kQueueError = 0.3;
+constexpr double kQueueError = 0.4;
+constexpr double kUsedMemory = 0.92;
+constexpr double kMostMemory = 0.99;
 
 std::int64_t request_count(const Measurement& m) {
   if (m.load == LoadKind::StaticBatch) return m.concurrency;
@@ -110,8 +112,12 @@ Result<PredictedMetrics> predict_measurement_as(const Measurement& m, const Engi
     if (const auto failure = folding_failure(*m.model, pool.worker)) {
       return make_error(ErrorCode::InfeasiblePlan, *failure);
     }
-    PF_ASSIGN(ReplicaPool served,
-              served_pool(costs, {pool.worker, pool.replicas, pool.role, 0.92}));
+    auto found = served_pool(costs, {pool.worker, pool.replicas, pool.role, kUsedMemory});
+    // It was measured, so it fits: recipes of tight layouts hand engines more.
+    if (!found.ok()) {
+      found = served_pool(costs, {pool.worker, pool.replicas, pool.role, kMostMemory});
+    }
+    PF_ASSIGN(ReplicaPool served, std::move(found));
     if (pool.role == Role::Decode) {
       service.decode = std::move(served);
     } else {

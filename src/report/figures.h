@@ -1,6 +1,6 @@
 // Figures: the numbers of a document, each with a name that stays and the way it came about.
 //
-// A figure is a leaf with a source ("datasheet: ...", "predict/cost_constants.h") or follows from
+// A figure is a leaf with a source ("datasheet: ...", "specs/engines.yaml") or follows from
 // others by an arithmetic formula over their names (+ - * / and min, max, ceil, floor); a sum that
 // no formula could hold names the code that makes it. A text shows "18.2 ms [decode.tpot]".
 // Figures are kept by name, so that a document never depends on the order they came in.
