@@ -19,6 +19,27 @@ double log2_or_nothing(double x) {
   return x > 0 ? std::log2(x) : kNothing;
 }
 
+double activation_bytes(KernelFormat format) {
+  switch (format) {
+    case KernelFormat::F32:
+      return 4;
+    case KernelFormat::Fp8:
+    case KernelFormat::Fp8Block:
+    case KernelFormat::Int8:
+    case KernelFormat::Nvfp4:
+      return 1;
+    default:
+      return kBf16;
+  }
+}
+
+// Different boxes that `picks` balls fall into, on average.
+double different(double boxes, double picks) {
+  return boxes <= 1 ? 1 : boxes * (1 - std::exp2(picks * std::log2(1 - 1 / boxes)));
+}
+
+}  // namespace
+
 double weight_bytes(KernelFormat format) {
   switch (format) {
     case KernelFormat::F32:
@@ -41,20 +62,6 @@ double weight_bytes(KernelFormat format) {
   return kBf16;
 }
 
-double activation_bytes(KernelFormat format) {
-  switch (format) {
-    case KernelFormat::F32:
-      return 4;
-    case KernelFormat::Fp8:
-    case KernelFormat::Fp8Block:
-    case KernelFormat::Int8:
-    case KernelFormat::Nvfp4:
-      return 1;
-    default:
-      return kBf16;
-  }
-}
-
 double peak_flops(const GpuSpec& gpu, KernelFormat format) {
   switch (format) {
     case KernelFormat::F32:
@@ -70,13 +77,6 @@ double peak_flops(const GpuSpec& gpu, KernelFormat format) {
       return gpu.bf16_flops;
   }
 }
-
-// Different boxes that `picks` balls fall into, on average.
-double different(double boxes, double picks) {
-  return boxes <= 1 ? 1 : boxes * (1 - std::exp2(picks * std::log2(1 - 1 / boxes)));
-}
-
-}  // namespace
 
 KernelSource kernel_source_of(std::string_view engine) {
   if (engine == "vllm") return KernelSource::Vllm;
@@ -139,6 +139,18 @@ OpTime Operators::evaluate(Op op, const Surface::Load& load) const {
     out.log_error = combined_error(out.log_error, kForeignError);
   }
   return out;
+}
+
+double Operators::most_of_peak(Op op) const {
+  double log = 0;
+  for (const Curve& curve : entries_[index_of(op)].surface.compute) log += curve.greatest();
+  return std::min(1.0, std::exp2(log));
+}
+
+double Operators::most_of_bandwidth(Op op) const {
+  double log = 0;
+  for (const Curve& curve : entries_[index_of(op)].surface.memory) log += curve.greatest();
+  return std::min(1.0, std::exp2(log));
 }
 
 OpTime Operators::gemm(const Gemm& shape) const {

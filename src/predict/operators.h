@@ -30,6 +30,10 @@ namespace pentafold {
 // "vllm", "sglang", "tensorrt-llm" or "trtllm"; Any for every other name.
 KernelSource kernel_source_of(std::string_view engine);
 KernelFormat kernel_format(NumberFormat format, bool block_scaled);
+// Bytes that kernels read for one weight, scales included.
+double weight_bytes(KernelFormat format);
+// Of the units that take weights held so.
+double peak_flops(const GpuSpec& gpu, KernelFormat format);
 
 struct OpTime {
   double seconds = 0;
@@ -104,6 +108,10 @@ class Operators {
 
   // The GPU whose measurements an operator comes from; empty: analytic.
   const std::string& source(Op op) const { return entries_[index_of(op)].gpu; }
+
+  // The most of its peak, and of its bandwidth, that an operator reaches at any shape; at most 1.
+  double most_of_peak(Op op) const;
+  double most_of_bandwidth(Op op) const;
 
   OpTime gemm(const Gemm& shape) const;
   OpTime grouped_gemm(const GroupedGemm& shape) const;

@@ -1,9 +1,9 @@
 // Reach: the most that a device's operators ever get out of it, whatever the shape.
 //
-// Utilisation never falls with the size of an operation (predict/efficiency.h), so what a huge one
-// reaches bounds all of them: lower bounds of times follow, and proofs that no plan can beat them
-// (planner/certificate.cc). Engine factors included.
-// Cost: a few operator calls. Held by predict/reach_test.cc (no random shape beats it).
+// The greatest utilisation of a fitted surface (predict/efficiency.h) bounds every shape: an
+// operator takes at least its operations or bytes at that rate. Proofs that no plan can beat a time
+// stand on it (planner/certificate.cc). Engine factors included. Cost: a few operator calls. Held
+// by predict/reach_test.cc (no random shape beats it).
 #pragma once
 
 #include "predict/engine_profile.h"
