@@ -315,8 +315,10 @@ const std::vector<double>& StageSearch::tensor_decode(std::int64_t rows) {
 }
 
 const std::vector<double>& StageSearch::experts_at(std::int64_t rows) {
-  // With the stage's ranks given, only the rows of the whole stage matter.
-  const auto [it, fresh] = expert_memo_[fold_index_].try_emplace(rows * worker_.dp);
+  // With the stage's ranks given, only the rows of the whole stage matter, and whether one group
+  // has them all: its ranks then hold the same rows.
+  const std::int64_t key = 2 * rows * worker_.dp + (worker_.dp == 1 ? 1 : 0);
+  const auto [it, fresh] = expert_memo_[fold_index_].try_emplace(key);
   if (fresh) {
     for (std::size_t k = 0; k < problem_.model.kinds.size(); ++k) {
       it->second.push_back(costs_.experts(k, worker_, rows, kind_share_[k]).seconds);

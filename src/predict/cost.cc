@@ -34,8 +34,8 @@ void Cost::add(const OpTime& time, Bound reading, double factor) {
   from[static_cast<std::size_t>(time.provenance)] += time.seconds * factor;
 }
 
-void Cost::add_collective(const OpTime& time, const OpTime& empty, double factor) {
-  const double latency = std::min(time.seconds, empty.seconds) * factor;
+void Cost::add_collective(const OpTime& time, double latency_s, double factor) {
+  const double latency = std::min(time.seconds, latency_s) * factor;
   add(Bound::Latency, latency);
   add(Bound::Link, time.seconds * factor - latency);
   error_s += time.seconds * factor * time.log_error;

@@ -44,8 +44,9 @@ struct Cost {
   }
   // An operator's time, under what binds it; `reading` is what it reads when memory does.
   void add(const OpTime& time, Bound reading, double factor);
-  // A collective's: what it would take without bytes is latency, the rest the link's.
-  void add_collective(const OpTime& time, const OpTime& empty, double factor);
+  // A collective's: as much of it as messages need to arrive at all is latency, the rest the
+  // link's.
+  void add_collective(const OpTime& time, double latency_s, double factor);
   Cost& operator+=(const Cost& other);
   Cost operator*(double n) const;
 };
@@ -93,6 +94,8 @@ class StepCost {
   double peak_share(std::size_t kind, const Worker& worker) const;
   // Ranks of a collective that spans `span` consecutive devices, by the links it meets.
   CommGroup group(std::int64_t ranks, std::int64_t span) const;
+  // Of messages along a tree over its links.
+  double latency(const CommGroup& group) const;
 
  private:
   // Parameters of one layer of a kind, by how they split.

@@ -87,8 +87,7 @@ TEST(Cost, AddsUp) {
   EXPECT_EQ(a.seconds, 21);
   EXPECT_EQ(at(a, Bound::Compute), 9);
   Cost b;
-  b.add_collective({5, Provenance::Measured, 0, Binding::Memory},
-                   {2, Provenance::Measured, 0, Binding::Floor}, 2);
+  b.add_collective({5, Provenance::Measured, 0, Binding::Memory}, 2, 2);
   EXPECT_EQ(at(b, Bound::Latency), 4);
   EXPECT_EQ(at(b, Bound::Link), 6);
 }

@@ -5,12 +5,15 @@
 #include "predict/step_cost.h"
 
 namespace pentafold {
-namespace {
-
-// Bytes of a message that carries nothing: what it takes is latency.
-constexpr double kEmpty = 1;
-
-}  // namespace
+double StepCost::latency(const CommGroup& group) const {
+  if (cluster_.links.empty()) return 0;
+  double seconds = std::ceil(std::log2(group.inside)) * cluster_.links.front().latency_s;
+  if (group.inside < group.ranks) {
+    seconds +=
+        std::ceil(std::log2(group.ranks / group.inside)) * cluster_.links[group.outer].latency_s;
+  }
+  return seconds;
+}
 
 CommGroup StepCost::group(std::int64_t ranks, std::int64_t span) const {
   CommGroup out;
@@ -38,13 +41,11 @@ void StepCost::add_collectives(Cost& cost, std::size_t kind, std::int64_t tensor
   if ((layer.ffn.dense_hidden > 0 || layer.ffn.shared_hidden > 0) && !(moe && gathered)) ++reduces;
   if (reduces > 0) {
     Cost reduce;
-    reduce.add_collective(operators_.all_reduce(ranks, bytes), operators_.all_reduce(ranks, kEmpty),
-                          engine_.links);
+    reduce.add_collective(operators_.all_reduce(ranks, bytes), latency(ranks), engine_.links);
     cost += reduce * reduces;
   }
   if (moe && !gathered) {
-    cost.add_collective(operators_.all_gather(ranks, bytes), operators_.all_gather(ranks, kEmpty),
-                        engine_.links);
+    cost.add_collective(operators_.all_gather(ranks, bytes), latency(ranks), engine_.links);
   }
 }
 
@@ -59,8 +60,7 @@ Cost StepCost::sequence_exchange(const LayerShape& layer, const Worker& worker,
   const CommGroup ranks = group(worker.sp, worker.sp);
   const double bytes = static_cast<double>(rows) * width * kRowBytes;
   Cost way;
-  way.add_collective(operators_.all_to_all(ranks, bytes / 2), operators_.all_to_all(ranks, kEmpty),
-                     engine_.links);
+  way.add_collective(operators_.all_to_all(ranks, bytes / 2), latency(ranks), engine_.links);
   cost += way * 2;
   return cost;
 }
@@ -74,17 +74,15 @@ void StepCost::add_exchange(Cost& cost, std::size_t kind, const Worker& worker, 
     const CommGroup all = group(ranks, ranks);
     if (worker.dp == 1) {
       const double bytes = group_rows * width * kRowBytes;
-      cost.add_collective(operators_.all_reduce(all, bytes), operators_.all_reduce(all, kEmpty),
-                          engine_.links);
+      cost.add_collective(operators_.all_reduce(all, bytes), latency(all), engine_.links);
       return;
     }
     // Every rank's buffer is as long as the fullest group's.
     const double padded = std::max(rows, group_rows * static_cast<double>(worker.dp));
     const double there = padded * dispatch_row_bytes(worker.precision.experts, model_.d);
-    cost.add_collective(operators_.all_gather(all, there), operators_.all_gather(all, kEmpty),
+    cost.add_collective(operators_.all_gather(all, there), latency(all), engine_.links);
+    cost.add_collective(operators_.reduce_scatter(all, padded * width * kRowBytes), latency(all),
                         engine_.links);
-    cost.add_collective(operators_.reduce_scatter(all, padded * width * kRowBytes),
-                        operators_.reduce_scatter(all, kEmpty), engine_.links);
     return;
   }
   const std::int64_t homes = worker.ep * worker.etp;
@@ -97,20 +95,16 @@ void StepCost::add_exchange(Cost& cost, std::size_t kind, const Worker& worker, 
   there.topk = static_cast<double>(model_.kinds[kind].ffn.top_k * worker.etp);
   ExpertExchange back = there;
   back.bytes_per_value = kRowBytes;
-  ExpertExchange nothing = there;
-  nothing.rows = kEmpty / width;
   const auto faster = [](const OpTime& a, const OpTime& b) {
     return a.seconds < b.seconds ? a : b;
   };
   Cost way;
   way.add_collective(
       faster(operators_.dispatch(ranks, there), operators_.dispatch_low_latency(ranks, there)),
-      faster(operators_.dispatch(ranks, nothing), operators_.dispatch_low_latency(ranks, nothing)),
-      engine_.links);
+      latency(ranks), engine_.links);
   way.add_collective(
       faster(operators_.combine(ranks, back), operators_.combine_low_latency(ranks, back)),
-      faster(operators_.combine(ranks, nothing), operators_.combine_low_latency(ranks, nothing)),
-      engine_.links);
+      latency(ranks), engine_.links);
   const double hidden = way.by[static_cast<std::size_t>(Bound::Link)] * engine_.hidden_exchange;
   way.add(Bound::Link, -hidden);
   cost += way;
@@ -122,7 +116,8 @@ Cost StepCost::hand_over(const Worker& worker, std::int64_t rows) const {
   const double bytes =
       static_cast<double>(rows * model_.d) * kRowBytes / static_cast<double>(worker.tensor_ranks());
   const std::size_t level = cluster_.level_of(worker.gpus());
-  cost.add_collective(operators_.send(level, bytes), operators_.send(level, kEmpty), engine_.links);
+  cost.add_collective(operators_.send(level, bytes), cluster_.links[level].latency_s,
+                      engine_.links);
   return cost;
 }
 
