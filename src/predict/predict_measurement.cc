@@ -59,7 +59,8 @@ double relative_error(const StepCost& costs, const Worker& worker, std::int64_t 
     GroupLoad group;
     group.decodes = std::max<std::int64_t>(sequences / worker.dp, 1);
     group.decode_context =
-        static_cast<double>(group.decodes * (costs.workload().isl + costs.workload().osl / 2));
+        static_cast<double>(group.decodes) *
+        (static_cast<double>(costs.workload().isl) + static_cast<double>(costs.workload().osl) / 2);
     load.groups.push_back(group);
   }
   const Cost cost = StepPricer(costs, worker).cost(load);

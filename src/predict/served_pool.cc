@@ -25,8 +25,8 @@ std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& serv
     const double sequences = (limit - (bytes.total() - bytes.kv)) / bytes.kv;
     least = std::min(least, sequences);
   }
-  const double blocks = static_cast<double>((tokens + block_tokens - 1) / block_tokens);
-  return static_cast<std::int64_t>(std::floor(least * blocks));
+  const std::int64_t of_one = (tokens + block_tokens - 1) / block_tokens;
+  return static_cast<std::int64_t>(std::floor(least * static_cast<double>(of_one)));
 }
 
 Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& served) {
