@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <system_error>
 
 #include "base/check.h"
@@ -69,17 +70,24 @@ Status Engine::State::build(WeightSource source) {
     return make_error(ErrorCode::Unsupported,
                       fmt::format("no device '{}'; choose cpu or reference", options.device));
   }
-  if (options.hooks.wrap_device) device = options.hooks.wrap_device(std::move(device));
   PF_ASSIGN(auto lowered, LoweringContext::make(plan, model));
   lowering.emplace(std::move(lowered));
   weights = std::make_unique<WeightStore>(std::move(source), *device, plan.weight_dtype);
   rope_table = make_rope_table(model.rope, model.head_dim, options.max_positions);
   world = std::make_unique<LocalWorld>(plan.world(), LocalWorldOptions{options.timeout});
   limits = options.limits.value_or(scheduler_limits(plan, options.blocks_per_group));
+  const std::int64_t threads_per_rank =
+      options.threads_per_rank > 0 ? options.threads_per_rank
+                                   : std::max<std::int64_t>(1, usable_cores() / plan.world());
   context.emplace(RunContext{plan,
                              model,
                              lowering->mesh,
-                             *device,
+                             [this](Team& team) {
+                               auto made = make_device(options.device, &team);
+                               const auto& wrap = options.hooks.wrap_device;
+                               return wrap ? wrap(std::move(made)) : std::move(made);
+                             },
+                             threads_per_rank,
                              *weights,
                              rope_table,
                              limits.blocks_per_group,

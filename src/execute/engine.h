@@ -33,6 +33,7 @@ struct EngineHooks {
 
 struct EngineOptions {
   std::string device = "cpu";
+  std::int64_t threads_per_rank = 0;  // 0: the cores dealt to the ranks, at least one each
   bool all_logits = false;            // compute logits of prompt positions too
   bool time_operators = false;        // fill Report::operators; two clock readings a step
   std::int64_t max_positions = 0;     // longest prompt + answer that will be asked for

@@ -14,7 +14,9 @@ RankWorker::RankWorker(const RunContext& context, RankProgram program,
     : context_(context),
       ranks_(std::move(program)),
       stage_(context.plan.stages[ranks_.place.stage.index()]),
-      comm_(std::move(comm)) {
+      comm_(std::move(comm)),
+      team_(context.threads_per_rank),
+      device_(context.make_device(team_)) {
   clear_statistics();
 }
 
@@ -177,9 +179,9 @@ Status RankWorker::operator_step(const step::Norm& s) {
   const std::int64_t n = rows(s.in);
   const Rows out = resize(s.out, d);
   std::pmr::vector<float> sums = passing<float>(n);
-  context_.device.sum_squares(n, d, reg(s.in), sums.data());
-  context_.device.normalise(n, d, reg(s.in), sums.data(), static_cast<float>(d),
-                            static_cast<float>(context_.model.norm_eps), vector(s.weight), out);
+  device_->sum_squares(n, d, reg(s.in), sums.data());
+  device_->normalise(n, d, reg(s.in), sums.data(), static_cast<float>(d),
+                     static_cast<float>(context_.model.norm_eps), vector(s.weight), out);
   return ok_status();
 }
 
@@ -188,9 +190,9 @@ Status RankWorker::operator_step(const step::HeadNorm& s) {
   const std::int64_t n = rows(s.reg) * s.heads;
   const Rows heads{reg(s.reg).data, head_dim};  // heads of a row are contiguous
   std::pmr::vector<float> sums = passing<float>(n);
-  context_.device.sum_squares(n, head_dim, heads, sums.data());
-  context_.device.normalise(n, head_dim, heads, sums.data(), static_cast<float>(head_dim),
-                            static_cast<float>(context_.model.norm_eps), vector(s.weight), heads);
+  device_->sum_squares(n, head_dim, heads, sums.data());
+  device_->normalise(n, head_dim, heads, sums.data(), static_cast<float>(head_dim),
+                     static_cast<float>(context_.model.norm_eps), vector(s.weight), heads);
   return ok_status();
 }
 
@@ -217,7 +219,7 @@ Status RankWorker::operator_step(const step::Gemm& s) {
   args.k = w.k;
   if (s.has_bias) args.bias = vector({s.bias, s.w.rows, {0, 1}});
   args.y = resize(s.out, s.w.rows.size());
-  context_.device.gemm(args);
+  device_->gemm(args);
   return ok_status();
 }
 
@@ -231,13 +233,13 @@ Status RankWorker::operator_step(const step::LeafGemm& s) {
   args.leaf_width = s.leaf_width;
   args.nodes = s.nodes;
   args.y = resize(Register::Partial, w.n.size() * static_cast<std::int64_t>(s.nodes.size())).data;
-  context_.device.leaf_gemm(args);
+  device_->leaf_gemm(args);
   return ok_status();
 }
 
 Status RankWorker::operator_step(const step::Rope& s) {
-  context_.device.rope(rows(s.reg), s.heads, context_.model.head_dim, positions(row_set(s.reg)),
-                       context_.rope_table.data(), reg(s.reg));
+  device_->rope(rows(s.reg), s.heads, context_.model.head_dim, positions(row_set(s.reg)),
+                context_.rope_table.data(), reg(s.reg));
   return ok_status();
 }
 
@@ -245,7 +247,7 @@ void RankWorker::activate(std::int64_t rows, std::int64_t width, bool gated, Con
                           Rows up) const {
   const bool silu = context_.model.activation == Activation::Silu;
   if (gated && silu) {
-    context_.device.silu_mul(rows, width, gate, up, up);
+    device_->silu_mul(rows, width, gate, up, up);
     return;
   }
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -264,8 +266,7 @@ Status RankWorker::operator_step(const step::Activate& s) {
 }
 
 Status RankWorker::operator_step(const step::Residual& s) {
-  context_.device.add(rows(Register::Hidden), width(Register::Hidden), reg(s.in),
-                      reg(Register::Hidden));
+  device_->add(rows(Register::Hidden), width(Register::Hidden), reg(s.in), reg(Register::Hidden));
   return ok_status();
 }
 

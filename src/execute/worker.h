@@ -2,8 +2,9 @@
 //
 // A worker owns the rank's working memory and KV cache, shares immutable weights, and
 // visits the steps of each microbatch in order. It sees every batch of its replica whole (the
-// schedule is common knowledge) and works on its own rows. One thread. Step kinds are handled in
-// worker_attention.cc, worker_experts.cc and worker_exchange.cc.
+// schedule is common knowledge) and works on its own rows. Used by one thread, which shares kernels
+// with the rank's team. Step kinds are handled in worker_attention.cc, worker_experts.cc and
+// worker_exchange.cc.
 // Source: DESIGN section 1. Cost: that of its steps. Held by tests/equivalence.
 #pragma once
 
@@ -40,7 +41,9 @@ struct RunContext {
   const Plan& plan;
   const ModelSpec& model;
   const Mesh& mesh;
-  const Device& device;
+  // A device for the rank whose team it is.
+  std::function<std::unique_ptr<Device>(Team&)> make_device;
+  std::int64_t threads_per_rank = 1;
   WeightStore& weights;
   std::span<const float> rope_table;
   std::int64_t blocks_per_group = 0;
@@ -155,6 +158,8 @@ class RankWorker {
   RankProgram ranks_;
   const StagePlan& stage_;
   RecordingCommunicator comm_;
+  Team team_;
+  std::unique_ptr<Device> device_;
 
   struct Held {
     WeightSlice slice;

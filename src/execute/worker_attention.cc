@@ -16,7 +16,7 @@ Status RankWorker::operator_step(const step::WidthNorm& s) {
   const std::int64_t mine = s.heads.size();
   const Rows x = reg(s.reg);
   std::pmr::vector<float> sums = passing<float>(n * mine);
-  context_.device.sum_squares(n * mine, head_dim, {x.data, head_dim}, sums.data());
+  device_->sum_squares(n * mine, head_dim, {x.data, head_dim}, sums.data());
 
   std::pmr::vector<float> all = passing<float>(n * s.total_heads);  // (rows, heads)
   PF_TRY(comm_.all_gather_v(
@@ -39,9 +39,8 @@ Status RankWorker::operator_step(const step::WidthNorm& s) {
     totals[static_cast<std::size_t>(r)] = row[0];
   }
   const std::int64_t width = mine * head_dim;
-  context_.device.normalise(n, width, x, totals.data(),
-                            static_cast<float>(s.total_heads * head_dim),
-                            static_cast<float>(context_.model.norm_eps), vector(s.weight), x);
+  device_->normalise(n, width, x, totals.data(), static_cast<float>(s.total_heads * head_dim),
+                     static_cast<float>(context_.model.norm_eps), vector(s.weight), x);
   return ok_status();
 }
 
@@ -138,7 +137,7 @@ Status RankWorker::operator_step(const step::Attention& s) {
   append.positions = positions(s.rows);
   append.block_tables = block_tables(s.rows);
   append.cache = kv_->layer(in_stage);
-  context_.device.kv_append(append);
+  device_->kv_append(append);
 
   const std::int64_t group = model.heads / model.kv_heads;
   std::pmr::vector<std::int32_t> kv_of_q = passing_room<std::int32_t>(s.q_heads.size());
@@ -156,7 +155,7 @@ Status RankWorker::operator_step(const step::Attention& s) {
   args.cache = append.cache;
   args.window = s.window;
   args.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(model.head_dim)));
-  context_.device.attention(args);
+  device_->attention(args);
   return ok_status();
 }
 

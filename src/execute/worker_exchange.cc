@@ -88,12 +88,12 @@ Status RankWorker::operator_step(const step::AllReduce& s) {
     slots.insert(slots.end(), from, from + bytes.size() / sizeof(float));
   }));
   for (const TreeAdd& add : tree_finish(s.leaves, tree_cover_all(s.leaves, members))) {
-    context_.device.add(1, chunk, {slots.data() + add.src * chunk, chunk},
-                        {slots.data() + add.dst * chunk, chunk});
+    device_->add(1, chunk, {slots.data() + add.src * chunk, chunk},
+                 {slots.data() + add.dst * chunk, chunk});
   }
   if (s.has_bias) {
     const ConstRows bias{vector({s.bias, {0, s.width}, {0, 1}}), 0};  // every row the same
-    context_.device.add(rows.size(), s.width, bias, {slots.data(), s.width});
+    device_->add(rows.size(), s.width, bias, {slots.data(), s.width});
   }
   return comm_.all_gather_v(
       group(GroupKind::Tensor),
@@ -196,7 +196,7 @@ Status RankWorker::emit_logits(const step::LmHead& s, std::span<const std::int64
   args.n = w.n;
   args.k = w.k;
   args.y = {shard.data(), mine};
-  context_.device.gemm(args);
+  device_->gemm(args);
 
   const std::int64_t vocab = context_.model.vocab;
   const bool root = self(GroupKind::Tensor) == 0;

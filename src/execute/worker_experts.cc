@@ -217,7 +217,7 @@ void RankWorker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& e
     args.n = w.n;
     args.k = w.k;
     args.y = {out.data(), hidden};
-    context_.device.gemm(args);
+    device_->gemm(args);
     return out;
   };
   const bool gated = !expert.gate.rows.empty();
@@ -236,7 +236,7 @@ void RankWorker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& e
   args.leaf_width = s.leaf_width;
   args.nodes = expert.nodes;
   args.y = out.data();
-  context_.device.leaf_gemm(args);
+  device_->leaf_gemm(args);
   for (std::int64_t i = 0; i < n; ++i) {
     const auto at = static_cast<std::size_t>(mine[static_cast<std::size_t>(i)]);
     float* to = work_->moe.outputs.data() + work_->moe.arrived[at].out;
@@ -295,10 +295,9 @@ Status RankWorker::operator_step(const step::Combine& s) {
       if (work_->moe.experts[choice] == kDropped) continue;
       float* output = slots.data() + static_cast<std::int64_t>(choice) * all_nodes * d;
       for (const TreeAdd& add : adds) {
-        context_.device.add(1, d, {output + add.src * d, d}, {output + add.dst * d, d});
+        device_->add(1, d, {output + add.src * d, d}, {output + add.dst * d, d});
       }
-      context_.device.scaled_add(1, d, &work_->moe.weights[choice], {output, d},
-                                 {routed.row(r), d});
+      device_->scaled_add(1, d, &work_->moe.weights[choice], {output, d}, {routed.row(r), d});
     }
   }
   return ok_status();
@@ -308,7 +307,7 @@ Status RankWorker::operator_step(const step::AddShared& s) {
   const std::int64_t n = rows(Register::MoeOut);
   const std::int64_t d = context_.model.d;
   if (!s.gated) {
-    context_.device.add(n, d, reg(Register::Reduced), reg(Register::MoeOut));
+    device_->add(n, d, reg(Register::Reduced), reg(Register::MoeOut));
     return ok_status();
   }
   auto gate = passing<float>(n);
@@ -320,9 +319,9 @@ Status RankWorker::operator_step(const step::AddShared& s) {
   args.n = w.n;
   args.k = w.k;
   args.y = {gate.data(), 1};
-  context_.device.gemm(args);
+  device_->gemm(args);
   for (float& value : gate) value = canonical_sigmoid(value);
-  context_.device.scaled_add(n, d, gate.data(), reg(Register::Reduced), reg(Register::MoeOut));
+  device_->scaled_add(n, d, gate.data(), reg(Register::Reduced), reg(Register::MoeOut));
   return ok_status();
 }
 

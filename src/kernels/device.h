@@ -4,9 +4,10 @@
 // instruction set give the same bits, and no result depends on how many rows share a call, on tile
 // shapes or on threads (docs/numerics.md). reference/ is the plain version; cpu/ must equal it bit
 // for bit (both fuse multiply-add). Activations are fp32, row-major, with a leading dimension (ld,
-// in elements). A device is immutable and thread-safe; the caller owns all memory.
-// Held by kernels/{gemm,attention,elementwise}_test.cc: cpu equals reference, reference within a
-// derived bound of a double-precision oracle, any subset of rows gives the same bits.
+// in elements). The caller owns all memory. A device has a team (base/team.h) to share its work
+// with, or none: then it is thread-safe. With one it belongs to the team's thread. Held by
+// kernels/{gemm,attention,elementwise}_test.cc: cpu equals reference, reference within a derived
+// bound of a double-precision oracle, any subset of rows gives the same bits.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,7 @@
 
 #include "base/dtype.h"
 #include "base/split.h"
+#include "base/team.h"
 #include "kernels/weight_matrix.h"
 
 namespace pentafold {
@@ -142,7 +144,7 @@ class Device {
                           Rows y) const = 0;
 };
 
-// "reference" or "cpu"; null for an unknown name.
-std::unique_ptr<Device> make_device(std::string_view name);
+// "reference" or "cpu"; null for an unknown name. `team` outlives the device; reference uses none.
+std::unique_ptr<Device> make_device(std::string_view name, Team* team = nullptr);
 
 }  // namespace pentafold

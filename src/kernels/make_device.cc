@@ -7,9 +7,9 @@
 
 namespace pentafold {
 
-std::unique_ptr<Device> make_device(std::string_view name) {
+std::unique_ptr<Device> make_device(std::string_view name, Team* team) {
   if (name == "reference") return make_reference_device();
-  if (name == "cpu") return make_cpu_device();
+  if (name == "cpu") return make_cpu_device(team);
   return nullptr;
 }
 

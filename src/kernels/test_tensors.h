@@ -98,7 +98,8 @@ class EveryTarget : public ::testing::TestWithParam<std::int64_t> {
   void SetUp() override { hwy::SetSupportedTargetsForTest(GetParam()); }
   void TearDown() override { hwy::SetSupportedTargetsForTest(0); }
   std::unique_ptr<Device> reference_ = make_device("reference");
-  std::unique_ptr<Device> cpu_ = make_device("cpu");
+  Team team_{3};  // shares whatever is large enough to be shared
+  std::unique_ptr<Device> cpu_ = make_device("cpu", &team_);
 };
 
 inline std::string target_name(const ::testing::TestParamInfo<std::int64_t>& info) {

@@ -15,6 +15,6 @@
 
 namespace pentafold {
 
-std::unique_ptr<Device> make_cpu_device();
+std::unique_ptr<Device> make_cpu_device(Team* team);
 
 }  // namespace pentafold

@@ -1,6 +1,7 @@
 // The vectorised kernels behind the cpu device; each picks its instruction set on the call.
 //
-// Contracts are those of the Device methods of the same name. Cost and tests: cpu_device.h.
+// Contracts are those of the Device methods of the same name. Matrix products compute one block of
+// their outputs, so that a team can share one product. Cost and tests: cpu_device.h.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,14 @@ struct AccumulateArgs {
   Rows y;
 };
 
-void gemm(const GemmArgs& args);
-void leaf_gemm(const LeafGemmArgs& args);
+// Rows and panels of 16 outputs, of the stored matrix.
+struct GemmBlock {
+  Range rows;
+  Range panels;
+};
+
+void gemm(const GemmArgs& args, const GemmBlock& block);
+void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block);
 void attention(const AttentionArgs& args);
 void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum);
 void scale_rows(const ScaleArgs& args);

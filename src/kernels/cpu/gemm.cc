@@ -164,19 +164,20 @@ HWY_INLINE TileInput at_weights(const WeightMatrix& w, std::int64_t panel, std::
 
 // body(panels, rows): every register tile's rows, panel group by panel group.
 template <class Body>
-HWY_INLINE void for_tiles(std::int64_t rows, Range panels, const Body& body) {
-  const std::int64_t blocks = (rows + kMaxRows - 1) / kMaxRows;
-  for (std::int64_t p = panels.begin; p < panels.end; p += kGroupPanels) {
-    const Range group{p, std::min<std::int64_t>(p + kGroupPanels, panels.end)};
-    for (std::int64_t b = 0; b < blocks; ++b) body(group, split(rows, blocks, b));
+HWY_INLINE void for_tiles(const GemmBlock& block, const Body& body) {
+  const std::int64_t tiles = (block.rows.size() + kMaxRows - 1) / kMaxRows;
+  for (std::int64_t p = block.panels.begin; p < block.panels.end; p += kGroupPanels) {
+    const Range group{p, std::min<std::int64_t>(p + kGroupPanels, block.panels.end)};
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      const Range rows = split(block.rows.size(), tiles, t);
+      body(group, Range{block.rows.begin + rows.begin, block.rows.begin + rows.end});
+    }
   }
 }
 
-void gemm_panels(const GemmArgs& a) {
-  if (a.n.empty()) return;
-  const Range panels{a.n.begin / kPanelWidth, (a.n.end + kPanelWidth - 1) / kPanelWidth};
+void gemm_panels(const GemmArgs& a, const GemmBlock& block) {
   HWY_ALIGN float tile[kMaxRows * kGroupWidth];
-  for_tiles(a.rows, panels, [&](Range group, Range rows) HWY_ATTR {
+  for_tiles(block, [&](Range group, Range rows) HWY_ATTR {
     TileInput in = at_weights(*a.w, group.begin, a.k.begin);
     in.x = a.x.row(rows.begin);
     in.ld = a.x.ld;
@@ -232,14 +233,14 @@ void sum_node(DType type, const TileInput& in, Range node, TileShape shape, floa
   }
 }
 
-void leaf_gemm_panels(const LeafGemmArgs& a) {
+void leaf_gemm_panels(const LeafGemmArgs& a, const GemmBlock& block) {
   const std::int64_t n = a.w->n;
   const std::int64_t first_leaf = a.nodes.front().begin;
   std::int64_t widest = 1;
   for (const Range& node : a.nodes) widest = std::max(widest, node.size());
   const int levels = std::bit_width(static_cast<std::uint64_t>(widest)) + 1;
   std::vector<float> tiles(static_cast<std::size_t>(levels) * kTileFloats);
-  for_tiles(a.rows, {0, (n + kPanelWidth - 1) / kPanelWidth}, [&](Range group, Range rows) {
+  for_tiles(block, [&](Range group, Range rows) {
     TileInput in = at_weights(*a.w, group.begin, a.k.begin);
     in.x = a.x.row(rows.begin);
     in.ld = a.x.ld;
@@ -268,15 +269,12 @@ namespace pentafold::cpu {
 HWY_EXPORT(gemm_panels);
 HWY_EXPORT(leaf_gemm_panels);
 
-void gemm(const GemmArgs& args) {
-  CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
-  HWY_DYNAMIC_DISPATCH(gemm_panels)(args);
+void gemm(const GemmArgs& args, const GemmBlock& block) {
+  HWY_DYNAMIC_DISPATCH(gemm_panels)(args, block);
 }
 
-void leaf_gemm(const LeafGemmArgs& args) {
-  CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
-  if (args.nodes.empty()) return;
-  HWY_DYNAMIC_DISPATCH(leaf_gemm_panels)(args);
+void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block) {
+  HWY_DYNAMIC_DISPATCH(leaf_gemm_panels)(args, block);
 }
 
 }  // namespace pentafold::cpu
