@@ -16,6 +16,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/slab.h"
 
 namespace pentafold {
 
@@ -33,7 +34,9 @@ class ByteArena final : public std::pmr::memory_resource {
   explicit ByteArena(std::int64_t capacity)
       : block_(static_cast<std::byte*>(::operator new(
             static_cast<std::size_t>(arena_bytes(capacity)), std::align_val_t{kArenaAlign}))),
-        capacity_(arena_bytes(capacity)) {}
+        capacity_(arena_bytes(capacity)) {
+    ask_for_large_pages(block_.get(), static_cast<std::size_t>(capacity_));
+  }
 
   std::int64_t capacity() const { return capacity_; }
   std::int64_t used() const { return used_; }

@@ -1,13 +1,12 @@
 // Communicator: moves bytes between ranks; one of the two virtual interfaces of the system.
 //
 // It never adds numbers: sums happen in tree order in our own code, so the transport cannot change
-// a bit. Received bytes are handed to a sink in the sender's memory or in a transport buffer, valid
-// only during the call; the sink is called once per member, in ascending member order, own
-// contribution included. Every wait has a deadline; after the first failure of any rank all
-// waits return that failure (PeerLost or Timeout).
-// Implementations: local (threads of one process). Decorators: recording, faulty.
-// A communicator belongs to one rank and is used by one thread.
-// Held by comm/local_world_test.cc.
+// a bit. Received bytes are handed to a sink in the sender's memory or in a transport buffer; the
+// sink is called once per member, in ascending member order, own contribution included, and what
+// it was given stays valid until its last call returns. Every wait has a deadline; after the first
+// failure of any rank all waits return that failure (PeerLost or Timeout). Implementations: local
+// (threads of one process). Decorators: recording, faulty. A communicator belongs to one rank and
+// is used by one thread. Held by comm/local_world_test.cc.
 #pragma once
 
 #include <cstddef>

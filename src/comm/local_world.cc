@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -11,33 +10,60 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/event.h"
+#include "base/patience.h"
 
 namespace pentafold {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A place where threads wait for a condition, a deadline, or the end of the world.
-struct Meeting {
-  std::mutex mutex;
-  std::condition_variable changed;
-};
-
-struct GroupState : Meeting {
+// A barrier that its members pass again and again without a lock: one word counts who is here; who
+// completes the count moves on to the next generation. Only who has waited for long sleeps.
+struct GroupState {
   explicit GroupState(std::vector<Rank> m) : members(std::move(m)), sends(members.size()) {}
-  std::vector<Rank> members;
+
+  static constexpr std::uint64_t kBroken = std::uint64_t{1} << 31;  // a member left the others
+  static constexpr std::uint64_t kGeneration = std::uint64_t{1} << 32;
+
+  // Counts the caller in; the generation it waits to see passed, or nothing if it is broken.
+  std::optional<std::uint64_t> arrive() {
+    std::uint64_t word = barrier.load();
+    while ((word & kBroken) == 0) {
+      const std::uint64_t generation = word / kGeneration;
+      const bool last = word % kGeneration + 1 == members.size();
+      const std::uint64_t next = last ? (generation + 1) * kGeneration : word + 1;
+      if (!barrier.compare_exchange_weak(word, next)) continue;
+      if (last) changed.announce();
+      return generation;
+    }
+    return std::nullopt;
+  }
+  bool passed(std::uint64_t waited_for) const { return barrier.load() / kGeneration != waited_for; }
+  // Ends the meeting for all, unless it is complete: then false.
+  bool leave(std::uint64_t waited_for) {
+    std::uint64_t word = barrier.load();
+    while (word / kGeneration == waited_for) {
+      if (barrier.compare_exchange_weak(word, word | kBroken)) return true;
+    }
+    return false;
+  }
+
+  const std::vector<Rank> members;
   std::vector<std::span<const Bytes>> sends;  // what each member published
-  std::size_t arrived = 0;
-  std::uint64_t generation = 0;
-  std::optional<Error> broken;  // why a member left without the others: what it published is gone
+  std::atomic<std::uint64_t> barrier{0};
+  Event changed;
 };
 
-struct Mailbox : Meeting {
+struct Mailbox {
   struct Message {
     std::vector<std::byte> copy;
     Bytes bytes;  // of the copy, or the sender's
   };
+  std::mutex mutex;
   std::deque<Message> messages;
+  std::atomic<std::int64_t> waiting{0};  // messages
+  Event changed;
 };
 
 }  // namespace
@@ -64,12 +90,11 @@ struct LocalWorld::State {
     return box;
   }
 
-  // Waits until `ready`, with `lock` on meeting.mutex held.
+  // Looks out for `ready` for a while, then sleeps until it is so or the world or the time is over.
   template <class Ready>
-  Status wait(Meeting& meeting, std::unique_lock<std::mutex>& lock, const Ready& ready) {
-    const auto deadline = Clock::now() + options.timeout;
+  Status wait(Event& changed, const Ready& ready) {
     const auto over = [&] { return ready() || aborted.load(); };
-    if (!meeting.changed.wait_until(lock, deadline, over)) {
+    if (!look_out(over) && !changed.wait_until(Clock::now() + options.timeout, over)) {
       return make_error(ErrorCode::Timeout,
                         fmt::format("a peer did not answer within {} ms", options.timeout.count()));
     }
@@ -79,32 +104,26 @@ struct LocalWorld::State {
   }
 
   Status meet(GroupState& group) {
-    std::unique_lock lock(group.mutex);
-    if (group.broken) return *group.broken;
-    if (++group.arrived == group.members.size()) {
-      group.arrived = 0;
-      ++group.generation;
-      group.changed.notify_all();
-      return ok_status();
-    }
-    const std::uint64_t before = group.generation;
-    const Status met = wait(group, lock, [&] { return group.generation != before; });
-    if (!met.ok()) group.broken = met.error();
+    const auto arrived = group.arrive();
+    if (!arrived) return left_alone();
+    const Status met = wait(group.changed, [&] { return group.passed(*arrived); });
+    // What this rank published is about to go: nobody may complete the meeting any more.
+    if (!met.ok() && !group.leave(*arrived)) return ok_status();
     return met;
   }
 
   // The second meeting of an exchange: all members are only reading memory, so all will come.
   // Nobody may leave early, whatever happens elsewhere, while others still read what it published.
   static void part(GroupState& group) {
-    std::unique_lock lock(group.mutex);
-    if (++group.arrived == group.members.size()) {
-      group.arrived = 0;
-      ++group.generation;
-      group.changed.notify_all();
-      return;
-    }
-    const std::uint64_t before = group.generation;
-    group.changed.wait(lock, [&] { return group.generation != before; });
+    const auto arrived = group.arrive();
+    CHECK(arrived.has_value(), "a member leaves a meeting only before it is complete");
+    const auto passed = [&] { return group.passed(*arrived); };
+    if (!look_out(passed)) group.changed.wait_until(Clock::time_point::max(), passed);
+  }
+
+  Error left_alone() const {
+    if (aborted.load()) return abort_reason();
+    return make_error(ErrorCode::Timeout, "a peer gave up waiting for this rank");
   }
 };
 
@@ -155,10 +174,11 @@ class LocalCommunicator final : public Communicator {
 
   Status recv(Rank from, BytesSink sink) override {
     const auto box = world_.mailbox(from, rank_);
+    PF_TRY(world_.wait(box->changed, [&] { return box->waiting.load() > 0; }));
     Mailbox::Message message;
     {
-      std::unique_lock lock(box->mutex);
-      PF_TRY(world_.wait(*box, lock, [&] { return !box->messages.empty(); }));
+      const std::lock_guard lock(box->mutex);
+      --box->waiting;
       message = std::move(box->messages.front());
       box->messages.pop_front();
     }
@@ -183,7 +203,8 @@ class LocalCommunicator final : public Communicator {
     const auto box = world_.mailbox(rank_, to);
     const std::lock_guard lock(box->mutex);
     box->messages.push_back(std::move(message));  // moving a copy keeps its bytes in place
-    box->changed.notify_one();
+    ++box->waiting;
+    box->changed.announce();
     return ok_status();
   }
 
@@ -221,18 +242,11 @@ std::unique_ptr<Communicator> LocalWorld::communicator(Rank rank) {
 }
 
 void LocalWorld::abort(const Error& reason) {
-  std::vector<std::shared_ptr<Meeting>> meetings;
-  {
-    const std::lock_guard lock(state_->mutex);
-    if (!state_->reason) state_->reason = reason;
-    state_->aborted.store(true);
-    for (const auto& [members, group] : state_->groups) meetings.push_back(group);
-    for (const auto& [pair, box] : state_->mailboxes) meetings.push_back(box);
-  }
-  for (const auto& meeting : meetings) {
-    const std::lock_guard lock(meeting->mutex);  // a waiter is either before its check or asleep
-    meeting->changed.notify_all();
-  }
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->reason) state_->reason = reason;
+  state_->aborted.store(true);
+  for (const auto& [members, group] : state_->groups) group->changed.announce();
+  for (const auto& [pair, box] : state_->mailboxes) box->changed.announce();
 }
 
 Status LocalWorld::status() const {

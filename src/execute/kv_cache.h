@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "base/check.h"
+#include "base/slab.h"
 #include "kernels/device.h"
 
 namespace pentafold {
@@ -32,6 +33,7 @@ class KvCache {
     if (floats == 0) return;
     data_.reset(static_cast<float*>(std::calloc(floats, sizeof(float))));
     CHECK(data_ != nullptr, "verify admits only plans whose KV cache fits");
+    ask_for_large_pages(data_.get(), floats * sizeof(float));
   }
 
   // `layer` counts within the stage.

@@ -8,9 +8,9 @@ namespace {
 
 constexpr std::int64_t kStagedBytes = std::int64_t{1} << 20;  // of a slice as stored, at once
 
-std::vector<std::byte> convert(const std::vector<std::byte>& in, DType from, DType to) {
+SlabVector<std::byte> convert(const SlabVector<std::byte>& in, DType from, DType to) {
   const std::size_t count = in.size() / size_of(from);
-  std::vector<std::byte> out(count * size_of(to));
+  SlabVector<std::byte> out(count * size_of(to));
   for (std::size_t i = 0; i < count; ++i) {
     store_f32(load_f32(in.data() + i * size_of(from), from), to, out.data() + i * size_of(to));
   }

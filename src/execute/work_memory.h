@@ -36,6 +36,8 @@ struct Arrived {
 };
 static_assert(sizeof(Arrived) == kArrivedBytes);
 
+static_assert(sizeof(ExpertRows) == kExpertRowsBytes);
+
 struct MoeState {
   std::pmr::vector<std::int32_t> experts;       // (slice rows, top_k)
   std::pmr::vector<float> weights;              // (slice rows, top_k)

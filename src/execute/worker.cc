@@ -156,7 +156,7 @@ std::span<const std::int32_t* const> RankWorker::block_tables(RowSet set) const 
                static_cast<std::size_t>(work_->table.rows(set)));
 }
 
-RankWorker::MatrixView RankWorker::matrix(const WeightSlice& slice) const {
+MatrixPart RankWorker::matrix(const WeightSlice& slice) const {
   const Held& held = held_.at(slice.id);
   CHECK(held.matrix != nullptr);
   return {held.matrix.get(),
@@ -208,13 +208,13 @@ Status RankWorker::operator_step(const step::Clamp& s) {
 }
 
 Status RankWorker::operator_step(const step::Gemm& s) {
-  const MatrixView w = matrix(s.w);
+  const MatrixPart w = matrix(s.w);
   GemmArgs args;
   args.rows = rows(s.out);
   const std::int64_t skip = work_->table.first(row_set(s.out)) - work_->table.first(row_set(s.in));
   const ConstRows in = reg(s.in);
   args.x = {in.data + skip * in.ld, in.ld};
-  args.w = w.matrix;
+  args.w = w.w;
   args.n = w.n;
   args.k = w.k;
   if (s.has_bias) args.bias = vector({s.bias, s.w.rows, {0, 1}});
@@ -224,11 +224,11 @@ Status RankWorker::operator_step(const step::Gemm& s) {
 }
 
 Status RankWorker::operator_step(const step::LeafGemm& s) {
-  const MatrixView w = matrix(s.w);
+  const MatrixPart w = matrix(s.w);
   LeafGemmArgs args;
   args.rows = rows(s.in);
   args.x = reg(s.in);
-  args.w = w.matrix;
+  args.w = w.w;
   args.k = w.k;
   args.leaf_width = s.leaf_width;
   args.nodes = s.nodes;

@@ -80,12 +80,6 @@ class RankWorker {
   const WorkMemory& work_memory() const { return *work_; }
 
  private:
-  // A stored matrix and the part of it that a slice names.
-  struct MatrixView {
-    const WeightMatrix* matrix = nullptr;
-    Range n;
-    Range k;
-  };
   Status run_step(const Step& s, Phase phase);
   Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
 
@@ -135,7 +129,7 @@ class RankWorker {
   std::span<const std::int64_t> positions(RowSet set) const;
   std::span<const std::int32_t* const> block_tables(RowSet set) const;
 
-  MatrixView matrix(const WeightSlice& slice) const;
+  MatrixPart matrix(const WeightSlice& slice) const;
   const float* vector(const WeightSlice& slice) const;
   GroupId group(GroupKind kind) const;
   std::int64_t group_size(GroupKind kind) const {
@@ -144,8 +138,8 @@ class RankWorker {
   std::int64_t self(GroupKind kind) const { return program_->self[static_cast<std::size_t>(kind)]; }
   // up = act(gate) * up, or act(up) without a gate matrix.
   void activate(std::int64_t rows, std::int64_t width, bool gated, ConstRows gate, Rows up) const;
-  void run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
-                  std::span<const std::int32_t> mine);
+  ExpertRows expert_rows(const step::LocalExpert& expert, std::span<const float* const> x,
+                         std::span<float* const> y);
   std::pmr::vector<std::int32_t> capacity_entries(const RouterRule& rule, bool ranked);
   void reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before);
   void count_routing(LayerId layer, std::span<const std::int32_t> before);

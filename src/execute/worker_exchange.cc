@@ -77,32 +77,38 @@ Status RankWorker::operator_step(const step::AllReduce& s) {
     messages.push_back(std::as_bytes(std::span(packed).subspan(begin)));
   }
 
-  const Range rows = split(n, members, me);
-  const std::int64_t chunk = rows.size() * s.width;
-  const std::int64_t nodes =
+  const Range mine = split(n, members, me);
+  const Rows share{out.row(mine.begin), s.width};
+  const std::vector<TreeAdd> adds = tree_finish(s.leaves, tree_cover_all(s.leaves, members));
+  const std::int64_t all_nodes =
       std::accumulate(s.member_nodes.begin(), s.member_nodes.end(), std::int64_t{0});
-  std::pmr::vector<float> slots =
-      passing_room<float>(nodes * chunk);  // (all nodes, my rows, width)
-  PF_TRY(comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t, Bytes bytes) {
-    const auto* from = reinterpret_cast<const float*>(bytes.data());
-    slots.insert(slots.end(), from, from + bytes.size() / sizeof(float));
-  }));
-  for (const TreeAdd& add : tree_finish(s.leaves, tree_cover_all(s.leaves, members))) {
-    device_->add(1, chunk, {slots.data() + add.src * chunk, chunk},
-                 {slots.data() + add.dst * chunk, chunk});
-  }
-  if (s.has_bias) {
-    const ConstRows bias{vector({s.bias, {0, s.width}, {0, 1}}), 0};  // every row the same
-    device_->add(rows.size(), s.width, bias, {slots.data(), s.width});
-  }
-  return comm_.all_gather_v(
-      group(GroupKind::Tensor),
-      std::as_bytes(std::span(slots.data(), static_cast<std::size_t>(chunk))),
-      [&](std::int64_t member, Bytes bytes) {
-        const Range theirs = split(n, members, member);
-        CHECK(static_cast<std::int64_t>(bytes.size()) == theirs.size() * s.width * 4);
-        if (!bytes.empty()) std::memcpy(out.row(theirs.begin), bytes.data(), bytes.size());
-      });
+  // Subtree sums are read where their ranks left them: (my rows, nodes of all members).
+  auto nodes = passing<const float*>(mine.size() * all_nodes);
+  std::int64_t first_node = 0;
+  PF_TRY(
+      comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t member, Bytes bytes) {
+        const auto* from = reinterpret_cast<const float*>(bytes.data());
+        const std::int64_t theirs = s.member_nodes[static_cast<std::size_t>(member)];
+        CHECK(std::ssize(bytes) == theirs * mine.size() * s.width * 4);
+        for (std::int64_t node = 0; node < theirs; ++node) {
+          for (std::int64_t r = 0; r < mine.size(); ++r) {
+            nodes[static_cast<std::size_t>(r * all_nodes + first_node + node)] =
+                from + (node * mine.size() + r) * s.width;
+          }
+        }
+        first_node += theirs;
+        if (member + 1 != members) return;
+        const float* bias = s.has_bias ? vector({s.bias, {0, s.width}, {0, 1}}) : nullptr;
+        device_->sum_trees({mine.size(), s.width, 1, all_nodes, nodes, adds, nullptr, bias, share});
+      }));
+  return comm_.all_gather_v(group(GroupKind::Tensor), row_bytes(share, 0, mine.size()),
+                            [&](std::int64_t member, Bytes bytes) {
+                              const Range theirs = split(n, members, member);
+                              CHECK(std::ssize(bytes) == theirs.size() * s.width * 4);
+                              if (member != me && !bytes.empty()) {
+                                std::memcpy(out.row(theirs.begin), bytes.data(), bytes.size());
+                              }
+                            });
 }
 
 Status RankWorker::operator_step(const step::Send& s) {
@@ -188,11 +194,11 @@ Status RankWorker::emit_logits(const step::LmHead& s, std::span<const std::int64
   for (const std::int64_t r : wanted) x.insert(x.end(), normed.row(r), normed.row(r) + d);
   const std::int64_t mine = s.w.rows.size();
   std::pmr::vector<float> shard = passing<float>(n * mine);
-  const MatrixView w = matrix(s.w);
+  const MatrixPart w = matrix(s.w);
   GemmArgs args;
   args.rows = n;
   args.x = {x.data(), d};
-  args.w = w.matrix;
+  args.w = w.w;
   args.n = w.n;
   args.k = w.k;
   args.y = {shard.data(), mine};

@@ -182,69 +182,37 @@ Status RankWorker::operator_step(const step::ExpertMlp& s) {
     order[static_cast<std::size_t>(first[static_cast<std::size_t>(e)]++)] =
         static_cast<std::int32_t>(i);
   }
-  const std::int64_t mark = work_->scratch.used();
-  std::int32_t begin = 0;
+  auto x = passing<const float*>(std::ssize(order));
+  auto y = passing<float*>(std::ssize(order));
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const Arrived& arrived = work_->moe.arrived[static_cast<std::size_t>(order[i])];
+    x[i] = work_->moe.inputs.data() + std::int64_t{arrived.row} * d;
+    y[i] = work_->moe.outputs.data() + arrived.out;
+  }
+  auto experts = passing_room<ExpertRows>(std::ssize(s.experts));
+  std::size_t begin = 0;
   for (std::size_t e = 0; e < s.experts.size(); ++e) {
-    const std::int32_t end = first[e];  // moved on to the next expert's first
-    const auto mine = std::span(order).subspan(static_cast<std::size_t>(begin),
-                                               static_cast<std::size_t>(end - begin));
-    if (!mine.empty()) run_expert(s, s.experts[e], mine);
-    work_->scratch.rewind(mark);
+    const auto end = static_cast<std::size_t>(first[e]);  // moved on to the next expert's first
+    if (end > begin) {
+      experts.push_back(expert_rows(s.experts[e], std::span(x).subspan(begin, end - begin),
+                                    std::span(y).subspan(begin, end - begin)));
+    }
     begin = end;
   }
+  device_->expert_mlp({experts, s.leaf_width,
+                       context_.model.activation == Activation::Silu ? ExpertActivation::Silu
+                                                                     : ExpertActivation::Relu});
   return ok_status();
 }
 
-void RankWorker::run_expert(const step::ExpertMlp& s, const step::LocalExpert& expert,
-                            std::span<const std::int32_t> mine) {
-  const std::int64_t d = context_.model.d;
-  const auto n = static_cast<std::int64_t>(mine.size());
-  const std::int64_t hidden = expert.up.rows.size();
-  auto x = passing_room<float>(n * d);
-  for (const std::int32_t i : mine) {
-    const Arrived& arrived = work_->moe.arrived[static_cast<std::size_t>(i)];
-    const auto from = work_->moe.inputs.begin() + std::int64_t{arrived.row} * d;
-    x.insert(x.end(), from, from + d);
-  }
-  const auto project = [&](const WeightSlice& slice) {
-    auto out = passing<float>(n * slice.rows.size());
-    if (slice.rows.empty()) return out;
-    const MatrixView w = matrix(slice);
-    GemmArgs args;
-    args.rows = n;
-    args.x = {x.data(), d};
-    args.w = w.matrix;
-    args.n = w.n;
-    args.k = w.k;
-    args.y = {out.data(), hidden};
-    device_->gemm(args);
-    return out;
-  };
-  const bool gated = !expert.gate.rows.empty();
-  const auto gate = project(expert.gate);
-  auto up = project(expert.up);
-  activate(n, hidden, gated, {gate.data(), hidden}, {up.data(), hidden});
-
-  const auto nodes = static_cast<std::int64_t>(expert.nodes.size());
-  auto out = passing<float>(nodes * n * d);  // (nodes, n, d)
-  const MatrixView down = matrix(expert.down);
-  LeafGemmArgs args;
-  args.rows = n;
-  args.x = {up.data(), hidden};
-  args.w = down.matrix;
-  args.k = down.k;
-  args.leaf_width = s.leaf_width;
-  args.nodes = expert.nodes;
-  args.y = out.data();
-  device_->leaf_gemm(args);
-  for (std::int64_t i = 0; i < n; ++i) {
-    const auto at = static_cast<std::size_t>(mine[static_cast<std::size_t>(i)]);
-    float* to = work_->moe.outputs.data() + work_->moe.arrived[at].out;
-    for (std::int64_t node = 0; node < nodes; ++node) {
-      const float* from = out.data() + (node * n + i) * d;
-      std::copy(from, from + d, to + node * d);
-    }
-  }
+ExpertRows RankWorker::expert_rows(const step::LocalExpert& expert, std::span<const float* const> x,
+                                   std::span<float* const> y) {
+  const std::int64_t width = expert.up.rows.size();
+  const MatrixPart gate = expert.gate.rows.empty() ? MatrixPart{} : matrix(expert.gate);
+  // Written before it is read: cut without a first value.
+  auto* hidden = static_cast<float*>(work_->scratch.allocate(
+      x.size() * static_cast<std::size_t>(width) * sizeof(float), alignof(float)));
+  return {x, y, gate, matrix(expert.up), matrix(expert.down), expert.nodes, hidden};
 }
 
 // Rule 4: each expert's output is completed (its tree) before it is weighted; a token's experts are
@@ -266,9 +234,13 @@ Status RankWorker::operator_step(const step::Combine& s) {
     const auto end = static_cast<std::size_t>(work_->moe.member_begin[m + 1]);
     answers.push_back(std::as_bytes(std::span(work_->moe.outputs).subspan(begin, end - begin)));
   }
-  auto slots = passing<float>(n * top_k * all_nodes * d);  // (n, k, nodes, d)
-  PF_TRY(
-      comm_.all_to_all_v(group(GroupKind::Stage), answers, [&](std::int64_t member, Bytes bytes) {
+  // Outputs are read where their experts left them.
+  auto nodes_of = passing<const float*>(n * top_k * all_nodes);  // (n, k, nodes); null: dropped
+  const std::int64_t last = group_size(GroupKind::Stage) - 1;
+  const Rows routed = resize(Register::Routed, d);
+  const std::vector<TreeAdd> adds = tree_finish(s.leaves, s.nodes);
+  return comm_.all_to_all_v(
+      group(GroupKind::Stage), answers, [&](std::int64_t member, Bytes bytes) {
         const auto* from = reinterpret_cast<const float*>(bytes.data());
         const auto first =
             static_cast<std::size_t>(work_->moe.wanted_begin[static_cast<std::size_t>(member)]);
@@ -277,30 +249,17 @@ Status RankWorker::operator_step(const step::Combine& s) {
                               first;
         for (const Wanted& wanted : std::span(work_->moe.wanted).subspan(first, count_of)) {
           const auto shard = static_cast<std::size_t>(wanted.shard);
-          const std::int64_t count = s.shard_nodes[shard] * d;
-          const std::int64_t slot =
-              ((wanted.row * top_k + wanted.k) * all_nodes + first_node[shard]) * d;
-          std::copy(from, from + count, slots.data() + slot);
-          from += count;
+          const std::int64_t slot = (wanted.row * top_k + wanted.k) * all_nodes + first_node[shard];
+          for (std::int64_t node = 0; node < s.shard_nodes[shard]; ++node) {
+            nodes_of[static_cast<std::size_t>(slot + node)] = from;
+            from += d;
+          }
         }
         CHECK(reinterpret_cast<const std::byte*>(from) == bytes.data() + bytes.size());
-      }));
-
-  const std::vector<TreeAdd> adds = tree_finish(s.leaves, s.nodes);
-  const Rows routed = resize(Register::Routed, d);
-  for (std::int64_t r = 0; r < n; ++r) {
-    std::fill_n(routed.row(r), d, 0.0F);
-    for (std::int64_t k = 0; k < top_k; ++k) {
-      const auto choice = static_cast<std::size_t>(r * top_k + k);
-      if (work_->moe.experts[choice] == kDropped) continue;
-      float* output = slots.data() + static_cast<std::int64_t>(choice) * all_nodes * d;
-      for (const TreeAdd& add : adds) {
-        device_->add(1, d, {output + add.src * d, d}, {output + add.dst * d, d});
-      }
-      device_->scaled_add(1, d, &work_->moe.weights[choice], {output, d}, {routed.row(r), d});
-    }
-  }
-  return ok_status();
+        if (member != last) return;
+        device_->sum_trees(
+            {n, d, top_k, all_nodes, nodes_of, adds, work_->moe.weights.data(), nullptr, routed});
+      });
 }
 
 Status RankWorker::operator_step(const step::AddShared& s) {
@@ -311,11 +270,11 @@ Status RankWorker::operator_step(const step::AddShared& s) {
     return ok_status();
   }
   auto gate = passing<float>(n);
-  const MatrixView w = matrix(s.gate);
+  const MatrixPart w = matrix(s.gate);
   GemmArgs args;
   args.rows = n;
   args.x = reg(Register::Normed);
-  args.w = w.matrix;
+  args.w = w.w;
   args.n = w.n;
   args.k = w.k;
   args.y = {gate.data(), 1};

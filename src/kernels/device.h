@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "base/dtype.h"
+#include "base/reduction_tree.h"
 #include "base/split.h"
 #include "base/team.h"
 #include "kernels/weight_matrix.h"
@@ -56,6 +57,48 @@ struct LeafGemmArgs {
   std::int64_t leaf_width = 0;      // columns in one leaf
   std::span<const Range> nodes;  // subtrees to sum, contiguous, in leaves (base/reduction_tree.h)
   float* y = nullptr;            // (nodes.size(), rows, w->n), contiguous
+};
+
+// Outputs n and inputs k of a stored matrix.
+struct MatrixPart {
+  const WeightMatrix* w = nullptr;
+  Range n;
+  Range k;
+};
+
+// One expert's shard, and the rows that go through it.
+struct ExpertRows {
+  std::span<const float* const> x;  // (rows): each (up.k.size())
+  std::span<float* const> y;        // (rows): each (nodes.size(), down.w->n), the subtree sums
+  MatrixPart gate;                  // w null: an expert of two matrices
+  MatrixPart up;
+  MatrixPart down;               // k: the leaves of `nodes`
+  std::span<const Range> nodes;  // as in LeafGemmArgs
+  float* hidden = nullptr;       // scratch: (rows, up.n.size())
+
+  bool gated() const { return gate.w != nullptr; }
+};
+
+enum class ExpertActivation { Silu, Relu };
+
+struct ExpertMlpArgs {
+  std::span<const ExpertRows> experts;
+  std::int64_t leaf_width = 0;
+  ExpertActivation activation = ExpertActivation::Silu;
+};
+
+// Sums of trees, each over the subtree sums that `nodes` points to.
+struct TreeSumArgs {
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  std::int64_t terms = 1;  // trees that a row sums
+  std::int64_t nodes_per_term = 1;
+  std::span<const float* const>
+      nodes;                       // (rows, terms, nodes_per_term): each (width); null: no term
+  std::span<const TreeAdd> adds;   // among the nodes of a term; the sum ends in the first
+  const float* weights = nullptr;  // (rows, terms), or null with one term
+  const float* bias = nullptr;     // (width) or null; without weights
+  Rows y;                          // (rows, width)
 };
 
 // One layer's KV pool of one rank: K (blocks, kv_heads, head_dim, 16), V (blocks, kv_heads, 16,
@@ -106,6 +149,14 @@ class Device {
   // For each node: every leaf is a gemm chain over its leaf_width columns; leaves are added in tree
   // order (tree_split): value(node) = value(left) + value(right).
   virtual void leaf_gemm(const LeafGemmArgs& args) const = 0;
+
+  // For each expert: hidden = act(gate) * up or act(up), gate and up by gemm, act canonical_silu or
+  // max(x, 0); then leaf_gemm of hidden into y.
+  virtual void expert_mlp(const ExpertMlpArgs& args) const = 0;
+
+  // With weights: y = +0, then for each term that is there, in order, y = fma(weight, tree, y).
+  // Without: y = tree, then + bias.
+  virtual void sum_trees(const TreeSumArgs& args) const = 0;
 
   // sum[r] of squares of `width` values: lane l of 16 chains fma(x, x, acc) over elements l, l +
   // 16,

@@ -8,9 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "base/dtype.h"
+#include "base/slab.h"
 
 namespace pentafold {
 
@@ -23,7 +23,7 @@ struct WeightMatrix {
   std::int64_t k = 0;
   DType dtype = DType::F32;
   WeightLayout layout = WeightLayout::RowMajor;
-  std::vector<std::byte> bytes;
+  SlabVector<std::byte> bytes;
 };
 
 }  // namespace pentafold

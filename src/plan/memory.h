@@ -97,6 +97,7 @@ enum class Kept {
 inline constexpr std::int64_t kTokenRowBytes = 40;
 inline constexpr std::int64_t kWantedBytes = 12;
 inline constexpr std::int64_t kArrivedBytes = 24;
+inline constexpr std::int64_t kExpertRowsBytes = 176;
 inline constexpr std::int64_t kViewBytes = 16;  // a span over one member's message
 
 // Sizes in bytes of what a rank works in; base/byte_arena.h cuts and rounds them.

@@ -115,7 +115,7 @@ struct BytesOf {
         std::accumulate(s.member_nodes.begin(), s.member_nodes.end(), std::int64_t{0});
     const std::int64_t share = (rows.local + parts - 1) / parts;
     return {capped_sum({mine == 1 ? 0 : floats({rows.local, mine, s.width}), views(s.group),
-                        floats({share, nodes, s.width})}),
+                        cut_bytes(capped_product({share, nodes}), 8)}),
             {}};
   }
   StepBytes operator()(const step::Rope&) const { return {}; }
@@ -162,29 +162,27 @@ struct BytesOf {
              {Kept::Inputs, floats({came(s.layer), s.width})}}};
   }
   StepBytes operator()(const step::ExpertMlp& s) const {
-    const std::int64_t n = came(s.layer);
-    std::int64_t one_expert = 0;
+    std::int64_t most_hidden = 0;
     std::int64_t most_nodes = 0;
     for (const step::LocalExpert& expert : s.experts) {
-      const auto nodes = static_cast<std::int64_t>(expert.nodes.size());
-      most_nodes = std::max(most_nodes, nodes);
-      one_expert =
-          std::max(one_expert,
-                   capped_sum({floats({n, model().d}), floats({n, expert.gate.rows.size()}),
-                               floats({n, expert.up.rows.size()}), floats({nodes, n, model().d})}));
+      most_nodes = std::max(most_nodes, static_cast<std::int64_t>(expert.nodes.size()));
+      most_hidden = std::max(most_hidden, expert.up.rows.size());
     }
     const auto held = static_cast<std::int64_t>(s.experts.size());
-    return {capped_sum({floats({model().experts}), floats({held + 1}), floats({asked(s.layer)}),
-                        one_expert}),
-            {{Kept::Outputs, floats({asked(s.layer), most_nodes, model().d})},
+    const std::int64_t n = asked(s.layer);
+    const std::int64_t busy = std::min(held, n);  // experts whose hidden units are cut apart
+    return {capped_sum({floats({model().experts}), floats({held + 1}), floats({n}), cut_bytes(n, 8),
+                        cut_bytes(n, 8), cut_bytes(held, kExpertRowsBytes),
+                        floats({n, most_hidden}), capped_product({busy, kArenaAlign})}),
+            {{Kept::Outputs, floats({n, most_nodes, model().d})},
              {Kept::MemberBegin, cut_bytes(members(GroupKind::Stage) + 1, 8)}}};
   }
   StepBytes operator()(const step::Combine& s) const {
     const auto nodes = static_cast<std::int64_t>(s.nodes.size());
-    return {
-        capped_sum({cut_bytes(static_cast<std::int64_t>(s.shard_nodes.size()), 8),
-                    views(GroupKind::Stage), floats({rows.slice, model().top_k, nodes, s.width})}),
-        {}};
+    return {capped_sum({cut_bytes(static_cast<std::int64_t>(s.shard_nodes.size()), 8),
+                        views(GroupKind::Stage),
+                        cut_bytes(capped_product({rows.slice, model().top_k, nodes}), 8)}),
+            {}};
   }
   StepBytes operator()(const step::GatherSlices&) const { return {}; }
   StepBytes operator()(const step::AddShared& s) const {

@@ -2,7 +2,7 @@
 // change the bits, and the same comparison that the cube makes sees them.
 #include <gtest/gtest.h>
 
-#include "kernels/device.h"
+#include "support/forwarding_device.h"
 #include "support/run_plan.h"
 #include "support/tiny_models.h"
 
@@ -11,15 +11,9 @@ namespace {
 
 // Everything as the device inside does it, but leaves are added from the last to the first instead
 // of in tree order: mathematically the same sum.
-class SwappedReduction final : public Device {
+class SwappedReduction final : public ForwardingDevice {
  public:
-  explicit SwappedReduction(std::unique_ptr<Device> inner) : inner_(std::move(inner)) {}
-  const char* name() const override { return "swapped"; }
-  WeightMatrix pack(std::span<const std::byte> bytes, std::int64_t n, std::int64_t k,
-                    DType dtype) const override {
-    return inner_->pack(bytes, n, k, dtype);
-  }
-  void gemm(const GemmArgs& args) const override { inner_->gemm(args); }
+  using ForwardingDevice::ForwardingDevice;
   void leaf_gemm(const LeafGemmArgs& args) const override {
     const std::int64_t size = args.rows * args.w->n;
     for (std::size_t i = 0; i < args.nodes.size(); ++i) {
@@ -33,42 +27,15 @@ class SwappedReduction final : public Device {
         part.k = {args.k.begin + skip, args.k.begin + skip + args.leaf_width};
         part.nodes = {&one, 1};
         part.y = leaf.data();
-        inner_->leaf_gemm(part);
+        inner().leaf_gemm(part);
         if (l + 1 == args.nodes[i].end) {
           std::copy(leaf.begin(), leaf.end(), sum);
         } else {
-          inner_->add(1, size, {leaf.data(), size}, {sum, size});
+          inner().add(1, size, {leaf.data(), size}, {sum, size});
         }
       }
     }
   }
-  void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
-    inner_->sum_squares(rows, width, x, sum);
-  }
-  void normalise(std::int64_t rows, std::int64_t width, ConstRows x, const float* sum,
-                 float denominator, float eps, const float* weight, Rows y) const override {
-    inner_->normalise(rows, width, x, sum, denominator, eps, weight, y);
-  }
-  void rope(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
-            std::span<const std::int64_t> positions, const float* table, Rows x) const override {
-    inner_->rope(rows, heads, head_dim, positions, table, x);
-  }
-  void kv_append(const KvAppendArgs& args) const override { inner_->kv_append(args); }
-  void attention(const AttentionArgs& args) const override { inner_->attention(args); }
-  void silu_mul(std::int64_t rows, std::int64_t width, ConstRows gate, ConstRows up,
-                Rows y) const override {
-    inner_->silu_mul(rows, width, gate, up, y);
-  }
-  void add(std::int64_t rows, std::int64_t width, ConstRows x, Rows y) const override {
-    inner_->add(rows, width, x, y);
-  }
-  void scaled_add(std::int64_t rows, std::int64_t width, const float* scale, ConstRows x,
-                  Rows y) const override {
-    inner_->scaled_add(rows, width, scale, x, y);
-  }
-
- private:
-  std::unique_ptr<Device> inner_;
 };
 
 void edit_experts(RankProgram& program, const std::function<void(step::LocalExpert&)>& edit) {

@@ -8,7 +8,9 @@
 #include <functional>
 
 #include "base/random.h"
+#include "base/slab.h"
 #include "plan/memory.h"
+#include "support/forwarding_device.h"
 #include "support/run_plan.h"
 #include "support/tiny_models.h"
 
@@ -28,19 +30,14 @@ constexpr std::int64_t kSlack = 4096;
 
 // Passes everything on; makes every token want the same experts, those of the stage's first rank.
 // Calls `on_call` in the middle of steps.
-class SkewedDevice : public Device {
+class SkewedDevice : public ForwardingDevice {
  public:
   SkewedDevice(
       std::unique_ptr<Device> inner, std::int64_t experts, std::function<void()> on_call = [] {})
-      : inner_(std::move(inner)), experts_(experts), on_call_(std::move(on_call)) {}
+      : ForwardingDevice(std::move(inner)), experts_(experts), on_call_(std::move(on_call)) {}
 
-  const char* name() const override { return inner_->name(); }
-  WeightMatrix pack(std::span<const std::byte> bytes, std::int64_t n, std::int64_t k,
-                    DType dtype) const override {
-    return inner_->pack(bytes, n, k, dtype);
-  }
   void gemm(const GemmArgs& a) const override {
-    inner_->gemm(a);
+    inner().gemm(a);
     on_call_();
     if (a.w->n != experts_) return;  // a router, unless a matrix happens to be as short
     for (std::int64_t r = 0; r < a.rows; ++r) {
@@ -48,37 +45,19 @@ class SkewedDevice : public Device {
     }
   }
   void leaf_gemm(const LeafGemmArgs& a) const override {
-    inner_->leaf_gemm(a);
+    inner().leaf_gemm(a);
     on_call_();
   }
-  void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
-    inner_->sum_squares(rows, width, x, sum);
-  }
-  void normalise(std::int64_t rows, std::int64_t width, ConstRows x, const float* sum,
-                 float denominator, float eps, const float* weight, Rows y) const override {
-    inner_->normalise(rows, width, x, sum, denominator, eps, weight, y);
-  }
-  void rope(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
-            std::span<const std::int64_t> positions, const float* table, Rows x) const override {
-    inner_->rope(rows, heads, head_dim, positions, table, x);
-  }
-  void kv_append(const KvAppendArgs& a) const override { inner_->kv_append(a); }
-  void attention(const AttentionArgs& a) const override { inner_->attention(a); }
-  void silu_mul(std::int64_t rows, std::int64_t width, ConstRows gate, ConstRows up,
-                Rows y) const override {
-    inner_->silu_mul(rows, width, gate, up, y);
-  }
-  void add(std::int64_t rows, std::int64_t width, ConstRows x, Rows y) const override {
-    inner_->add(rows, width, x, y);
+  void expert_mlp(const ExpertMlpArgs& a) const override {
+    inner().expert_mlp(a);
     on_call_();
   }
-  void scaled_add(std::int64_t rows, std::int64_t width, const float* scale, ConstRows x,
-                  Rows y) const override {
-    inner_->scaled_add(rows, width, scale, x, y);
+  void sum_trees(const TreeSumArgs& a) const override {
+    inner().sum_trees(a);
+    on_call_();
   }
 
  private:
-  std::unique_ptr<Device> inner_;
   std::int64_t experts_;
   std::function<void()> on_call_;
 };
@@ -135,10 +114,10 @@ TEST(MemoryPeak, PredictedIsHeldAndReached) {
 
 #if !defined(PENTAFOLD_OTHER_ALLOCATOR)
 
-// Bytes in use, as the C library counts them, over all of its arenas.
+// Bytes in use, as the C library counts them, over all of its arenas, and slabs.
 std::int64_t bytes_in_use() {
   const struct mallinfo2 info = mallinfo2();
-  return static_cast<std::int64_t>(info.uordblks + info.hblkhd);
+  return static_cast<std::int64_t>(info.uordblks + info.hblkhd) + slab_bytes_in_use();
 }
 
 // What steps allocate beside the counted memory (programs, batches, threads, tree plans) is small

@@ -12,10 +12,14 @@ namespace pentafold {
 namespace {
 
 // Row-major (n, k) elements of `size` bytes -> [ceil(n/16)][k][16], absent rows zero.
-std::vector<std::byte> to_panels(std::span<const std::byte> rows, std::int64_t n, std::int64_t k,
-                                 std::size_t size) {
+SlabVector<std::byte> to_panels(std::span<const std::byte> rows, std::int64_t n, std::int64_t k,
+                                std::size_t size) {
   const std::int64_t panels = (n + kPanelWidth - 1) / kPanelWidth;
-  std::vector<std::byte> out(static_cast<std::size_t>(panels * k * kPanelWidth) * size);
+  SlabVector<std::byte> out(static_cast<std::size_t>(panels * k * kPanelWidth) * size);
+  // The last panel's absent rows.
+  std::fill(
+      out.end() - static_cast<std::ptrdiff_t>(k * kPanelWidth) * static_cast<std::ptrdiff_t>(size),
+      out.end(), std::byte{0});
   for (std::int64_t row = 0; row < n; ++row) {
     const std::byte* from = rows.data() + static_cast<std::size_t>(row * k) * size;
     const std::int64_t first = (row / kPanelWidth) * k * kPanelWidth + row % kPanelWidth;
@@ -33,6 +37,8 @@ std::vector<std::byte> to_panels(std::span<const std::byte> rows, std::int64_t n
 // for.
 constexpr std::int64_t kBlockPanels = 4;
 constexpr std::int64_t kBlockRows = 96;
+// Bytes of rows that stay near while the outputs pass.
+constexpr std::int64_t kBandBytes = 384 * 1024;
 // Elements worth a part of their own in operations that touch each once.
 constexpr std::int64_t kPartElements = 8192;
 
@@ -51,16 +57,45 @@ class CpuDevice final : public Device {
   void gemm(const GemmArgs& args) const override {
     CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
     if (args.n.empty()) return;
-    share_product(args.rows,
-                  {args.n.begin / kPanelWidth, (args.n.end + kPanelWidth - 1) / kPanelWidth},
-                  [&](const cpu::GemmBlock& block) { cpu::gemm(args, block); });
+    const Product product{args.rows, args.k.size(), panels_of(args.n)};
+    share(blocks(product), [&](std::int64_t i) { cpu::gemm(args, block(product, i)); });
   }
 
   void leaf_gemm(const LeafGemmArgs& args) const override {
     CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
     if (args.nodes.empty()) return;
-    share_product(args.rows, {0, (args.w->n + kPanelWidth - 1) / kPanelWidth},
-                  [&](const cpu::GemmBlock& block) { cpu::leaf_gemm(args, block); });
+    const Product product{args.rows, args.k.size(), panels_of({0, args.w->n})};
+    share(blocks(product), [&](std::int64_t i) { cpu::leaf_gemm(args, block(product, i)); });
+  }
+
+  // All hidden units before the first output: two runs of the team for all experts together.
+  void expert_mlp(const ExpertMlpArgs& args) const override {
+    std::vector<ExpertBlock> up;
+    std::vector<ExpertBlock> down;
+    for (const ExpertRows& e : args.experts) {
+      for (const MatrixPart* part : {&e.gate, &e.up, &e.down}) {
+        CHECK(part->w == nullptr || part->w->layout == WeightLayout::Panels16,
+              "a matrix packed for another device");
+      }
+      const auto rows = std::ssize(e.x);
+      add_blocks(e, {rows, e.up.k.size(), panels_of(e.up.n)}, up);
+      if (!e.nodes.empty()) {
+        add_blocks(e, {rows, e.down.k.size(), panels_of({0, e.down.w->n})}, down);
+      }
+    }
+    share(std::ssize(up), [&](std::int64_t i) {
+      const ExpertBlock& b = up[static_cast<std::size_t>(i)];
+      cpu::expert_hidden(*b.expert, args.activation, b.block);
+    });
+    share(std::ssize(down), [&](std::int64_t i) {
+      const ExpertBlock& b = down[static_cast<std::size_t>(i)];
+      cpu::expert_down(*b.expert, args.leaf_width, b.block);
+    });
+  }
+
+  void sum_trees(const TreeSumArgs& args) const override {
+    share_rows(args.rows, args.width * args.terms * args.nodes_per_term,
+               [&](Range some) { cpu::sum_trees(args, some); });
   }
 
   void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
@@ -129,17 +164,43 @@ class CpuDevice final : public Device {
     team_->run(parts, [&](std::int64_t part) { body(split(rows, parts, part)); });
   }
 
-  // body(block) over disjoint blocks of a product's outputs.
-  void share_product(std::int64_t rows, Range panels,
-                     FunctionRef<void(const cpu::GemmBlock&)> body) const {
-    if (team_ == nullptr || team_->size() == 1) return body({{0, rows}, panels});
-    const std::int64_t groups = (panels.size() + kBlockPanels - 1) / kBlockPanels;
-    const std::int64_t wanted = (4 * team_->size() + groups - 1) / groups;
-    const std::int64_t bands = std::clamp<std::int64_t>(rows / kBlockRows, 1, wanted);
-    team_->run(groups * bands, [&](std::int64_t part) {
-      const std::int64_t first = panels.begin + part / bands * kBlockPanels;
-      body({split(rows, bands, part % bands), {first, std::min(first + kBlockPanels, panels.end)}});
-    });
+  void share(std::int64_t parts, FunctionRef<void(std::int64_t)> body) const {
+    if (team_ != nullptr) return team_->run(parts, body);
+    for (std::int64_t part = 0; part < parts; ++part) body(part);
+  }
+
+  // A matrix product, to be cut into blocks: bands of rows, in each all groups of panels.
+  struct Product {
+    std::int64_t rows = 0;
+    std::int64_t k = 0;
+    Range panels;
+
+    std::int64_t groups() const { return (panels.size() + kBlockPanels - 1) / kBlockPanels; }
+  };
+  static Range panels_of(Range n) {
+    return {n.begin / kPanelWidth, (n.end + kPanelWidth - 1) / kPanelWidth};
+  }
+  std::int64_t bands(const Product& p) const {
+    const std::int64_t near =
+        std::max<std::int64_t>(1, kBandBytes / std::max<std::int64_t>(1, 4 * p.k));
+    const std::int64_t team = team_ == nullptr ? 1 : 4 * team_->size();
+    const std::int64_t wanted =
+        std::min(p.rows / kBlockRows, team / std::max<std::int64_t>(1, p.groups()));
+    return std::max({std::int64_t{1}, (p.rows + near - 1) / near, wanted});
+  }
+  std::int64_t blocks(const Product& p) const { return bands(p) * p.groups(); }
+  cpu::GemmBlock block(const Product& p, std::int64_t i) const {
+    const std::int64_t first = p.panels.begin + i % p.groups() * kBlockPanels;
+    return {split(p.rows, bands(p), i / p.groups()),
+            {first, std::min(first + kBlockPanels, p.panels.end)}};
+  }
+
+  struct ExpertBlock {
+    const ExpertRows* expert = nullptr;
+    cpu::GemmBlock block;
+  };
+  void add_blocks(const ExpertRows& e, const Product& p, std::vector<ExpertBlock>& to) const {
+    for (std::int64_t i = 0; i < blocks(p); ++i) to.push_back({&e, block(p, i)});
   }
 
   Team* team_;

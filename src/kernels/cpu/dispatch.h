@@ -55,11 +55,14 @@ struct GemmBlock {
 
 void gemm(const GemmArgs& args, const GemmBlock& block);
 void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block);
+void expert_hidden(const ExpertRows& expert, ExpertActivation activation, const GemmBlock& block);
+void expert_down(const ExpertRows& expert, std::int64_t leaf_width, const GemmBlock& block);
 void attention(const AttentionArgs& args);
 void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum);
 void scale_rows(const ScaleArgs& args);
 void rope(const RopeArgs& args);
 void silu_mul(const SiluArgs& args);
 void accumulate(const AccumulateArgs& args);
+void sum_trees(const TreeSumArgs& args, Range rows);
 
 }  // namespace pentafold::cpu

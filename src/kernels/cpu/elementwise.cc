@@ -6,6 +6,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/lanes-inl.h"
@@ -80,9 +81,7 @@ void silu_mul_rows(const SiluArgs& a) {
     const float* up = a.up.row(r);
     float* y = a.y.row(r);
     for_lanes(a.width, [&](auto d, std::int64_t i) HWY_ATTR {
-      const auto g = hn::LoadU(d, gate + i);
-      const auto divisor = hn::Add(hn::Set(d, 1.0F), exp_lanes(d, hn::Neg(g)));
-      hn::StoreU(hn::Mul(hn::Div(g, divisor), hn::LoadU(d, up + i)), d, y + i);
+      hn::StoreU(hn::Mul(silu_lanes(d, hn::LoadU(d, gate + i)), hn::LoadU(d, up + i)), d, y + i);
     });
   }
 }
@@ -104,6 +103,46 @@ void accumulate_rows(const AccumulateArgs& a) {
   }
 }
 
+// tree(nodes) of elements [i, i + Lanes(d)); adds are ascending in no order but their own.
+template <class D>
+HWY_INLINE hn::Vec<D> tree_lanes(D d, std::span<const float* const> nodes,
+                                 std::span<const TreeAdd> adds, std::int64_t i, float* sums) {
+  if (nodes.size() == 1) return hn::LoadU(d, nodes.front() + i);
+  for (std::size_t n = 0; n < nodes.size(); ++n) {
+    hn::StoreU(hn::LoadU(d, nodes[n] + i), d, sums + n * 16);
+  }
+  for (const TreeAdd& add : adds) {
+    float* to = sums + add.dst * 16;
+    hn::StoreU(hn::Add(hn::LoadU(d, to), hn::LoadU(d, sums + add.src * 16)), d, to);
+  }
+  return hn::LoadU(d, sums);
+}
+
+void sum_trees_rows(const TreeSumArgs& a, Range rows) {
+  std::vector<float> sums(static_cast<std::size_t>(a.nodes_per_term) * 16);
+  const auto per_term = static_cast<std::size_t>(a.nodes_per_term);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    float* y = a.y.row(r);
+    if (a.weights == nullptr) {
+      const auto nodes = a.nodes.subspan(static_cast<std::size_t>(r) * per_term, per_term);
+      for_lanes(a.width, [&](auto d, std::int64_t i) HWY_ATTR {
+        const auto sum = tree_lanes(d, nodes, a.adds, i, sums.data());
+        hn::StoreU(a.bias == nullptr ? sum : hn::Add(sum, hn::LoadU(d, a.bias + i)), d, y + i);
+      });
+      continue;
+    }
+    for_lanes(a.width, [&](auto d, std::int64_t i) HWY_ATTR {
+      auto sum = hn::Zero(d);
+      for (std::int64_t t = r * a.terms; t < (r + 1) * a.terms; ++t) {
+        const auto nodes = a.nodes.subspan(static_cast<std::size_t>(t) * per_term, per_term);
+        if (nodes.front() == nullptr) continue;
+        sum = fused(d, hn::Set(d, a.weights[t]), tree_lanes(d, nodes, a.adds, i, sums.data()), sum);
+      }
+      hn::StoreU(sum, d, y + i);
+    });
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace pentafold::cpu
 HWY_AFTER_NAMESPACE();
@@ -116,6 +155,7 @@ HWY_EXPORT(scale_rows_lanes);
 HWY_EXPORT(rope_rows);
 HWY_EXPORT(silu_mul_rows);
 HWY_EXPORT(accumulate_rows);
+HWY_EXPORT(sum_trees_rows);
 
 void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) {
   HWY_DYNAMIC_DISPATCH(sum_squares_rows)(rows, width, x, sum);
@@ -131,6 +171,9 @@ void silu_mul(const SiluArgs& args) {
 }
 void accumulate(const AccumulateArgs& args) {
   HWY_DYNAMIC_DISPATCH(accumulate_rows)(args);
+}
+void sum_trees(const TreeSumArgs& args, Range rows) {
+  HWY_DYNAMIC_DISPATCH(sum_trees_rows)(args, rows);
 }
 
 }  // namespace pentafold::cpu

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/function_ref.h"
 #include "base/reduction_tree.h"
 #include "kernels/cpu/dispatch.h"
 #include "kernels/cpu/lanes-inl.h"
@@ -38,9 +39,9 @@ constexpr int panels_for(int rows) {
 
 // `count` steps of the chains of some rows and panels.
 struct TileInput {
-  const float* x = nullptr;  // first row, first input
-  std::int64_t ld = 0;
-  const std::byte* w = nullptr;  // first panel, first input
+  const float* const* x = nullptr;  // rows
+  std::int64_t first = 0;           // input of each row
+  const std::byte* w = nullptr;     // first panel, first input
   std::int64_t panel_bytes = 0;
   std::int64_t count = 0;
 };
@@ -80,6 +81,8 @@ HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
     PF_UNROLL
     for (int c = 0; c < kColumns; ++c) acc[r][c] = hn::Zero(d);
   }
+  const float* x[kRows];
+  for (int r = 0; r < kRows; ++r) x[r] = in.x[r] + in.first;
   for (std::int64_t i = 0; i < in.count; ++i) {
     hn::Vec<Lanes16> w[kColumns];
     PF_UNROLL
@@ -89,9 +92,9 @@ HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
     }
     PF_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      const auto x = hn::Set(d, in.x[r * in.ld + i]);
+      const auto value = hn::Set(d, x[r][i]);
       PF_UNROLL
-      for (int c = 0; c < kColumns; ++c) acc[r][c] = fused(d, x, w[c], acc[r][c]);
+      for (int c = 0; c < kColumns; ++c) acc[r][c] = fused(d, value, w[c], acc[r][c]);
     }
   }
   PF_UNROLL
@@ -175,28 +178,99 @@ HWY_INLINE void for_tiles(const GemmBlock& block, const Body& body) {
   }
 }
 
-void gemm_panels(const GemmArgs& a, const GemmBlock& block) {
-  HWY_ALIGN float tile[kMaxRows * kGroupWidth];
+// The rows of one register tile.
+struct RowPointers {
+  const float* x[kMaxRows];
+  RowPointers(Range rows, FunctionRef<const float*(std::int64_t)> row) {
+    for (std::int64_t r = rows.begin; r < rows.end; ++r) x[r - rows.begin] = row(r);
+  }
+};
+
+constexpr int kTileFloats = kMaxRows * kGroupWidth;
+
+// Outputs `columns` (at most kGroupWidth) of rows x over inputs k, from the start of `tile`.
+HWY_INLINE void product_tile(const MatrixPart& part, Range columns, std::span<const float* const> x,
+                             float* HWY_RESTRICT tile) {
+  const Range panels{columns.begin / kPanelWidth, (columns.end + kPanelWidth - 1) / kPanelWidth};
+  const std::int64_t skip = columns.begin % kPanelWidth;
+  const auto rows = static_cast<int>(x.size());
+  HWY_ALIGN float own[kTileFloats];
+  for (std::int64_t p = panels.begin; p < panels.end; p += kGroupPanels) {
+    const auto count = static_cast<int>(std::min<std::int64_t>(kGroupPanels, panels.end - p));
+    TileInput in = at_weights(*part.w, p, part.k.begin);
+    in.x = x.data();
+    in.count = part.k.size();
+    if (skip == 0) return chain_group(part.w->dtype, in, rows, count, tile);
+    // A shard that starts inside a panel.
+    chain_group(part.w->dtype, in, rows, count, own);
+    const std::int64_t first = std::max(columns.begin, p * kPanelWidth);
+    const std::int64_t last = std::min(columns.end, (p + count) * kPanelWidth);
+    for (int r = 0; r < rows; ++r) {
+      std::copy_n(own + r * kGroupWidth + (first - p * kPanelWidth), last - first,
+                  tile + r * kGroupWidth + (first - columns.begin));
+    }
+  }
+}
+
+// body(columns, rows): every register tile of a block; columns count from the part's first output.
+template <class Body>
+HWY_INLINE void for_product_tiles(const MatrixPart& part, const GemmBlock& block,
+                                  const Body& body) {
   for_tiles(block, [&](Range group, Range rows) HWY_ATTR {
-    TileInput in = at_weights(*a.w, group.begin, a.k.begin);
-    in.x = a.x.row(rows.begin);
-    in.ld = a.x.ld;
-    in.count = a.k.size();
-    chain_group(a.w->dtype, in, static_cast<int>(rows.size()), static_cast<int>(group.size()),
-                tile);
-    const std::int64_t first = std::max(a.n.begin, group.begin * kPanelWidth);
-    const std::int64_t last = std::min(a.n.end, group.end * kPanelWidth);
+    body({std::max(part.n.begin, group.begin * kPanelWidth) - part.n.begin,
+          std::min(part.n.end, group.end * kPanelWidth) - part.n.begin},
+         rows);
+  });
+}
+
+HWY_INLINE Range shifted(Range columns, std::int64_t by) {
+  return {columns.begin + by, columns.end + by};
+}
+
+void gemm_panels(const GemmArgs& a, const GemmBlock& block) {
+  HWY_ALIGN float tile[kTileFloats];
+  const MatrixPart part{a.w, a.n, a.k};
+  for_product_tiles(part, block, [&](Range columns, Range rows) HWY_ATTR {
+    const RowPointers in(rows, [&](std::int64_t r) { return a.x.row(r); });
+    product_tile(part, shifted(columns, part.n.begin),
+                 {in.x, static_cast<std::size_t>(rows.size())}, tile);
     for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      const float* from =
-          tile + (r - rows.begin) * kGroupWidth + (first - group.begin * kPanelWidth);
-      float* to = a.y.row(r) + (first - a.n.begin);
+      const float* from = tile + (r - rows.begin) * kGroupWidth;
+      float* to = a.y.row(r) + columns.begin;
       if (a.bias == nullptr) {
-        std::copy_n(from, last - first, to);
+        std::copy_n(from, columns.size(), to);
         continue;
       }
-      const float* bias = a.bias + (first - a.n.begin);
-      for_lanes(last - first, [&](auto d, std::int64_t i) HWY_ATTR {
+      const float* bias = a.bias + columns.begin;
+      for_lanes(columns.size(), [&](auto d, std::int64_t i) HWY_ATTR {
         hn::StoreU(hn::Add(hn::LoadU(d, from + i), hn::LoadU(d, bias + i)), d, to + i);
+      });
+    }
+  });
+}
+
+// hidden = act(gate) * up, or act(up), a tile at a time while both are near.
+void expert_hidden_panels(const ExpertRows& e, ExpertActivation activation,
+                          const GemmBlock& block) {
+  HWY_ALIGN float gate[kTileFloats];
+  HWY_ALIGN float up[kTileFloats];
+  const std::int64_t width = e.up.n.size();
+  const bool silu = activation == ExpertActivation::Silu;
+  for_product_tiles(e.up, block, [&](Range columns, Range rows) HWY_ATTR {
+    const std::span<const float* const> x =
+        e.x.subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.size()));
+    product_tile(e.up, shifted(columns, e.up.n.begin), x, up);
+    if (e.gated()) product_tile(e.gate, shifted(columns, e.gate.n.begin), x, gate);
+    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+      const std::int64_t at = (r - rows.begin) * kGroupWidth;
+      const float* factor = up + at;
+      const float* argument = e.gated() ? gate + at : factor;
+      float* to = e.hidden + r * width + columns.begin;
+      for_lanes(columns.size(), [&](auto d, std::int64_t i) HWY_ATTR {
+        const auto x_i = hn::LoadU(d, argument + i);
+        const auto activated =
+            silu ? silu_lanes(d, x_i) : hn::IfThenZeroElse(hn::Lt(x_i, hn::Zero(d)), x_i);
+        hn::StoreU(e.gated() ? hn::Mul(activated, hn::LoadU(d, factor + i)) : activated, d, to + i);
       });
     }
   });
@@ -207,14 +281,20 @@ struct TileShape {
   int panels = 0;
 };
 
-constexpr int kTileFloats = kMaxRows * kGroupWidth;
+// Leaves of inputs k, summed to subtrees.
+struct LeafProduct {
+  const WeightMatrix* w = nullptr;
+  Range k;
+  std::int64_t leaf_width = 0;
+  std::span<const Range> nodes;
+};
 
 // The value of `node` (leaves counted from in's first input) into `tile`; the tiles behind it are
 // scratch, one for each level below.
 void sum_node(DType type, const TileInput& in, Range node, TileShape shape, float* tile) {
   if (node.size() == 1) {
     TileInput leaf = in;
-    leaf.x += node.begin * in.count;
+    leaf.first += node.begin * in.count;
     leaf.w += node.begin * in.count * kPanelWidth * static_cast<std::int64_t>(size_of(type));
     chain_group(type, leaf, shape.rows, shape.panels, tile);
     return;
@@ -233,7 +313,10 @@ void sum_node(DType type, const TileInput& in, Range node, TileShape shape, floa
   }
 }
 
-void leaf_gemm_panels(const LeafGemmArgs& a, const GemmBlock& block) {
+// y(node, row): where the outputs of a row's subtree go.
+template <class Row, class Output>
+HWY_INLINE void sum_leaves(const LeafProduct& a, const GemmBlock& block, const Row& row,
+                           const Output& y) {
   const std::int64_t n = a.w->n;
   const std::int64_t first_leaf = a.nodes.front().begin;
   std::int64_t widest = 1;
@@ -241,9 +324,9 @@ void leaf_gemm_panels(const LeafGemmArgs& a, const GemmBlock& block) {
   const int levels = std::bit_width(static_cast<std::uint64_t>(widest)) + 1;
   std::vector<float> tiles(static_cast<std::size_t>(levels) * kTileFloats);
   for_tiles(block, [&](Range group, Range rows) {
+    const RowPointers pointers(rows, row);
     TileInput in = at_weights(*a.w, group.begin, a.k.begin);
-    in.x = a.x.row(rows.begin);
-    in.ld = a.x.ld;
+    in.x = pointers.x;
     in.count = a.leaf_width;
     const TileShape shape{static_cast<int>(rows.size()), static_cast<int>(group.size())};
     const std::int64_t first = group.begin * kPanelWidth;
@@ -251,12 +334,28 @@ void leaf_gemm_panels(const LeafGemmArgs& a, const GemmBlock& block) {
     for (std::size_t i = 0; i < a.nodes.size(); ++i) {
       const Range node{a.nodes[i].begin - first_leaf, a.nodes[i].end - first_leaf};
       sum_node(a.w->dtype, in, node, shape, tiles.data());
-      float* y = a.y + (static_cast<std::int64_t>(i) * a.rows + rows.begin) * n + first;
       for (int r = 0; r < shape.rows; ++r) {
-        std::copy_n(tiles.data() + r * kGroupWidth, last - first, y + r * n);
+        std::copy_n(tiles.data() + r * kGroupWidth, last - first,
+                    y(static_cast<std::int64_t>(i), rows.begin + r) + first);
       }
     }
   });
+}
+
+void leaf_gemm_panels(const LeafGemmArgs& a, const GemmBlock& block) {
+  sum_leaves(
+      {a.w, a.k, a.leaf_width, a.nodes}, block, [&](std::int64_t r) { return a.x.row(r); },
+      [&](std::int64_t node, std::int64_t r) { return a.y + (node * a.rows + r) * a.w->n; });
+}
+
+void expert_down_panels(const ExpertRows& e, std::int64_t leaf_width, const GemmBlock& block) {
+  const std::int64_t width = e.up.n.size();
+  sum_leaves(
+      {e.down.w, e.down.k, leaf_width, e.nodes}, block,
+      [&](std::int64_t r) { return e.hidden + r * width; },
+      [&](std::int64_t node, std::int64_t r) {
+        return e.y[static_cast<std::size_t>(r)] + node * e.down.w->n;
+      });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -268,6 +367,8 @@ namespace pentafold::cpu {
 
 HWY_EXPORT(gemm_panels);
 HWY_EXPORT(leaf_gemm_panels);
+HWY_EXPORT(expert_hidden_panels);
+HWY_EXPORT(expert_down_panels);
 
 void gemm(const GemmArgs& args, const GemmBlock& block) {
   HWY_DYNAMIC_DISPATCH(gemm_panels)(args, block);
@@ -275,6 +376,14 @@ void gemm(const GemmArgs& args, const GemmBlock& block) {
 
 void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block) {
   HWY_DYNAMIC_DISPATCH(leaf_gemm_panels)(args, block);
+}
+
+void expert_hidden(const ExpertRows& expert, ExpertActivation activation, const GemmBlock& block) {
+  HWY_DYNAMIC_DISPATCH(expert_hidden_panels)(expert, activation, block);
+}
+
+void expert_down(const ExpertRows& expert, std::int64_t leaf_width, const GemmBlock& block) {
+  HWY_DYNAMIC_DISPATCH(expert_down_panels)(expert, leaf_width, block);
 }
 
 }  // namespace pentafold::cpu

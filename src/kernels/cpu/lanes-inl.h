@@ -76,6 +76,12 @@ HWY_INLINE V exp_lanes(D d, V x) {
   return hn::IfThenElse(underflow, hn::Zero(d), hn::Mul(p, hn::BitCast(d, power)));
 }
 
+// canonical_silu, likewise.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V silu_lanes(D d, V x) {
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0F), exp_lanes(d, hn::Neg(x))));
+}
+
 // body(d, i) for elements i .. i + Lanes(d) of [0, n): whole vectors, then one element at a time.
 template <class Body>
 HWY_INLINE void for_lanes(std::int64_t n, const Body& body) {

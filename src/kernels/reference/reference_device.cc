@@ -130,6 +130,32 @@ class ReferenceDevice final : public Device {
     }
   }
 
+  void expert_mlp(const ExpertMlpArgs& a) const override {
+    for (const ExpertRows& e : a.experts) {
+      for (std::size_t r = 0; r < e.x.size(); ++r) run_row(a, e, r);
+    }
+  }
+
+  void sum_trees(const TreeSumArgs& a) const override {
+    for (std::int64_t r = 0; r < a.rows; ++r) {
+      for (std::int64_t i = 0; i < a.width; ++i) {
+        float y = 0.0F;
+        for (std::int64_t t = r * a.terms; t < (r + 1) * a.terms; ++t) {
+          const float* const* nodes = a.nodes.data() + t * a.nodes_per_term;
+          if (nodes[0] == nullptr) continue;
+          std::vector<float> slots;
+          for (std::int64_t n = 0; n < a.nodes_per_term; ++n) slots.push_back(nodes[n][i]);
+          for (const TreeAdd& add : a.adds) {
+            float& to = slots[static_cast<std::size_t>(add.dst)];
+            to = to + slots[static_cast<std::size_t>(add.src)];
+          }
+          y = a.weights == nullptr ? slots.front() : std::fma(a.weights[t], slots.front(), y);
+        }
+        a.y.row(r)[i] = a.bias == nullptr ? y : y + a.bias[i];
+      }
+    }
+  }
+
   void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum) const override {
     constexpr std::int64_t kLanes = 16;
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -201,6 +227,31 @@ class ReferenceDevice final : public Device {
         y.row(r)[i] = std::fma(scale[r], x.row(r)[i], y.row(r)[i]);
       }
     }
+  }
+
+ private:
+  void run_row(const ExpertMlpArgs& a, const ExpertRows& e, std::size_t r) const {
+    const std::int64_t width = e.up.n.size();
+    const auto project = [&](const MatrixPart& part, float* to) {
+      gemm({.rows = 1, .x = {e.x[r], 0}, .w = part.w, .n = part.n, .k = part.k, .y = {to, 0}});
+    };
+    float* hidden = e.hidden + static_cast<std::int64_t>(r) * width;
+    project(e.up, hidden);
+    std::vector<float> gate(hidden, hidden + width);
+    if (e.gated()) project(e.gate, gate.data());
+    for (std::int64_t i = 0; i < width; ++i) {
+      const float x = gate[static_cast<std::size_t>(i)];
+      const float activated =
+          a.activation == ExpertActivation::Silu ? canonical_silu(x) : std::max(x, 0.0F);
+      hidden[i] = e.gated() ? activated * hidden[i] : activated;
+    }
+    leaf_gemm({.rows = 1,
+               .x = {hidden, 0},
+               .w = e.down.w,
+               .k = e.down.k,
+               .leaf_width = a.leaf_width,
+               .nodes = e.nodes,
+               .y = e.y[r]});
   }
 };
 
