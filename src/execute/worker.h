@@ -115,7 +115,13 @@ class RankWorker {
     return work_->registers[static_cast<std::size_t>(r)].width;
   }
   std::int64_t rows(Register r) const { return work_->table.rows(row_set(r)); }
-  // A buffer of this step, or room for one that is appended to.
+  // A buffer of this step that is written before it is read, one of zeros, or room for one that is
+  // appended to.
+  template <class T>
+  std::span<T> cut(std::int64_t count) {
+    const auto size = static_cast<std::size_t>(count);
+    return {static_cast<T*>(work_->scratch.allocate(size * sizeof(T), alignof(T))), size};
+  }
   template <class T>
   std::pmr::vector<T> passing(std::int64_t count) {
     return std::pmr::vector<T>(static_cast<std::size_t>(count), &work_->scratch);
@@ -143,9 +149,8 @@ class RankWorker {
   std::pmr::vector<std::int32_t> capacity_entries(const RouterRule& rule, bool ranked);
   void reweight_rows(const RouterRule& rule, std::span<const std::int32_t> before);
   void count_routing(LayerId layer, std::span<const std::int32_t> before);
-  // Lists what every member is asked for; returns the encoded messages, one behind the other.
-  std::pmr::vector<std::byte> encode_requests(const step::Dispatch& s,
-                                              std::pmr::vector<Bytes>& views);
+  // Lists what every member is asked for and encodes the messages to them into scratch.
+  void encode_requests(const step::Dispatch& s, std::pmr::vector<Bytes>& views);
   Status emit_logits(const step::LmHead& s, std::span<const std::int64_t> wanted);
 
   const RunContext& context_;

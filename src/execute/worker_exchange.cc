@@ -193,7 +193,7 @@ Status RankWorker::emit_logits(const step::LmHead& s, std::span<const std::int64
   std::pmr::vector<float> x = passing_room<float>(n * d);
   for (const std::int64_t r : wanted) x.insert(x.end(), normed.row(r), normed.row(r) + d);
   const std::int64_t mine = s.w.rows.size();
-  std::pmr::vector<float> shard = passing<float>(n * mine);
+  const std::span<float> shard = cut<float>(n * mine);
   const MatrixPart w = matrix(s.w);
   GemmArgs args;
   args.rows = n;
@@ -205,10 +205,23 @@ Status RankWorker::emit_logits(const step::LmHead& s, std::span<const std::int64
   device_->gemm(args);
 
   const std::int64_t vocab = context_.model.vocab;
+  const std::int64_t members = group_size(GroupKind::Tensor);
+  const auto publish = [&](ConstRows logits) {
+    team_.run(n, [&](std::int64_t i) {
+      const auto& row = work_->table.group[static_cast<std::size_t>(
+          work_->table.local.begin + wanted[static_cast<std::size_t>(i)])];
+      context_.on_logits({row.request, row.position, row.samples,
+                          std::span(logits.row(i), static_cast<std::size_t>(vocab))});
+    });
+  };
+  if (members == 1) {
+    publish({shard.data(), vocab});
+    return ok_status();
+  }
   const bool root = self(GroupKind::Tensor) == 0;
-  std::pmr::vector<float> logits = passing<float>(root ? n * vocab : 0);
-  std::pmr::vector<Bytes> messages = passing<Bytes>(group_size(GroupKind::Tensor));
-  messages.front() = as_bytes_of(shard);
+  const std::span<float> logits = cut<float>(root ? n * vocab : 0);
+  std::pmr::vector<Bytes> messages = passing<Bytes>(members);
+  messages.front() = std::as_bytes(shard);
   PF_TRY(
       comm_.all_to_all_v(group(GroupKind::Tensor), messages, [&](std::int64_t member, Bytes bytes) {
         if (!root) return;
@@ -219,14 +232,7 @@ Status RankWorker::emit_logits(const step::LmHead& s, std::span<const std::int64
                       static_cast<std::size_t>(theirs.size()) * sizeof(float));
         }
       }));
-  if (!root) return ok_status();
-  for (std::int64_t i = 0; i < n; ++i) {
-    const auto& row = work_->table.group[static_cast<std::size_t>(
-        work_->table.local.begin + wanted[static_cast<std::size_t>(i)])];
-    context_.on_logits({row.request, row.position, row.samples,
-                        std::span(logits).subspan(static_cast<std::size_t>(i * vocab),
-                                                  static_cast<std::size_t>(vocab))});
-  }
+  if (root) publish({logits.data(), vocab});
   return ok_status();
 }
 

@@ -77,8 +77,7 @@ struct Cursor {
 }  // namespace
 
 // Two passes over the choices: how long every message is, then what it says.
-std::pmr::vector<std::byte> RankWorker::encode_requests(const step::Dispatch& s,
-                                                        std::pmr::vector<Bytes>& views) {
+void RankWorker::encode_requests(const step::Dispatch& s, std::pmr::vector<Bytes>& views) {
   MoeState& moe = work_->moe;
   const Choices choices{moe.experts, context_.model.top_k, *ranks_.placement, s.layer.value,
                         ranks_.place.index};
@@ -88,7 +87,7 @@ std::pmr::vector<std::byte> RankWorker::encode_requests(const step::Dispatch& s,
   const std::int64_t row_bytes = s.width * std::int64_t{sizeof(float)};
   std::int64_t size = 0;
   for (const Message& message : messages) size += message.bytes(row_bytes);
-  auto encoded = passing<std::byte>(size);
+  const std::span<std::byte> encoded = cut<std::byte>(size);
   auto cursors = passing<Cursor>(std::ssize(messages));
   moe.wanted_begin.clear();
   std::int64_t at = 0;
@@ -122,12 +121,11 @@ std::pmr::vector<std::byte> RankWorker::encode_requests(const step::Dispatch& s,
     cursor.asked += std::int64_t{sizeof asked};
     moe.wanted[static_cast<std::size_t>(cursor.wanted++)] = wanted;
   });
-  return encoded;
 }
 
 Status RankWorker::operator_step(const step::Dispatch& s) {
   auto views = passing_room<Bytes>(group_size(GroupKind::Stage));
-  const auto encoded = encode_requests(s, views);
+  encode_requests(s, views);
   work_->moe.arrived.clear();
   work_->moe.inputs.clear();
   return comm_.all_to_all_v(group(GroupKind::Stage), views, [&](std::int64_t member, Bytes bytes) {
@@ -182,8 +180,8 @@ Status RankWorker::operator_step(const step::ExpertMlp& s) {
     order[static_cast<std::size_t>(first[static_cast<std::size_t>(e)]++)] =
         static_cast<std::int32_t>(i);
   }
-  auto x = passing<const float*>(std::ssize(order));
-  auto y = passing<float*>(std::ssize(order));
+  const auto x = cut<const float*>(std::ssize(order));
+  const auto y = cut<float*>(std::ssize(order));
   for (std::size_t i = 0; i < order.size(); ++i) {
     const Arrived& arrived = work_->moe.arrived[static_cast<std::size_t>(order[i])];
     x[i] = work_->moe.inputs.data() + std::int64_t{arrived.row} * d;
@@ -194,8 +192,8 @@ Status RankWorker::operator_step(const step::ExpertMlp& s) {
   for (std::size_t e = 0; e < s.experts.size(); ++e) {
     const auto end = static_cast<std::size_t>(first[e]);  // moved on to the next expert's first
     if (end > begin) {
-      experts.push_back(expert_rows(s.experts[e], std::span(x).subspan(begin, end - begin),
-                                    std::span(y).subspan(begin, end - begin)));
+      experts.push_back(
+          expert_rows(s.experts[e], x.subspan(begin, end - begin), y.subspan(begin, end - begin)));
     }
     begin = end;
   }
@@ -209,9 +207,7 @@ ExpertRows RankWorker::expert_rows(const step::LocalExpert& expert, std::span<co
                                    std::span<float* const> y) {
   const std::int64_t width = expert.up.rows.size();
   const MatrixPart gate = expert.gate.rows.empty() ? MatrixPart{} : matrix(expert.gate);
-  // Written before it is read: cut without a first value.
-  auto* hidden = static_cast<float*>(work_->scratch.allocate(
-      x.size() * static_cast<std::size_t>(width) * sizeof(float), alignof(float)));
+  float* hidden = cut<float>(std::ssize(x) * width).data();
   return {x, y, gate, matrix(expert.up), matrix(expert.down), expert.nodes, hidden};
 }
 

@@ -204,7 +204,7 @@ struct BytesOf {
   StepBytes operator()(const step::LmHead& s) const {
     const std::int64_t wanted = run.all_logits ? rows.local : std::min(rows.local, rows.requests);
     const std::int64_t at_once = std::min(kLogitRows, wanted);
-    const bool gathers = self(GroupKind::Tensor) == 0;
+    const bool gathers = self(GroupKind::Tensor) == 0 && members(GroupKind::Tensor) > 1;
     return {capped_sum({cut_bytes(wanted, 8), floats({at_once, model().d}),
                         floats({at_once, s.w.rows.size()}),
                         gathers ? floats({at_once, model().vocab}) : 0, views(GroupKind::Tensor)}),
