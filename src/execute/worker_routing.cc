@@ -13,14 +13,19 @@ Status RankWorker::operator_step(const step::Route& s) {
   work_->moe.experts.resize(static_cast<std::size_t>(n * rule.top_k));
   work_->moe.weights.resize(work_->moe.experts.size());
   work_->moe.scores.resize(static_cast<std::size_t>(n * rule.experts));
-  for (std::int64_t r = 0; r < n; ++r) {
-    const auto k = static_cast<std::size_t>(r * rule.top_k);
-    const auto e = static_cast<std::size_t>(r * rule.experts);
-    select_experts(rule, {logits.row(r), static_cast<std::size_t>(rule.experts)},
-                   std::span(work_->moe.scores).subspan(e, static_cast<std::size_t>(rule.experts)),
-                   std::span(work_->moe.experts).subspan(k, static_cast<std::size_t>(rule.top_k)),
-                   std::span(work_->moe.weights).subspan(k, static_cast<std::size_t>(rule.top_k)));
-  }
+  const std::int64_t parts = std::min(n, 4 * team_.size());
+  team_.run(parts, [&](std::int64_t part) {
+    const Range mine = split(n, parts, part);
+    for (std::int64_t r = mine.begin; r < mine.end; ++r) {
+      const auto k = static_cast<std::size_t>(r * rule.top_k);
+      const auto e = static_cast<std::size_t>(r * rule.experts);
+      select_experts(
+          rule, {logits.row(r), static_cast<std::size_t>(rule.experts)},
+          std::span(work_->moe.scores).subspan(e, static_cast<std::size_t>(rule.experts)),
+          std::span(work_->moe.experts).subspan(k, static_cast<std::size_t>(rule.top_k)),
+          std::span(work_->moe.weights).subspan(k, static_cast<std::size_t>(rule.top_k)));
+    }
+  });
   if (!context_.plan.capacity_factor) count_routing(s.layer, work_->moe.experts);
   return ok_status();
 }

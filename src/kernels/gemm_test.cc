@@ -111,6 +111,36 @@ TEST_P(Gemm, ARowDoesNotKnowItsCompany) {
   }
 }
 
+// 4096 equal rows, one row: whatever bands and tiles a row falls into, its outputs are the same.
+TEST_P(Gemm, OneRowIsAnyOf4096) {
+  for (const DType type : kTypes) {
+    Draw draw(77);
+    GemmCase one(draw, type);
+    one.rows = 1;
+    one.n = 150;
+    one.k = 96;
+    one.n_range = {0, one.n};
+    one.k_range = {0, one.k};
+    one.x_ld = one.k;
+    one.y_ld = one.n;
+    one.weights = random_weights(draw, one.n * one.k, type);
+    one.x = draw.floats(one.k);
+    one.bias = draw.floats(one.n);
+    GemmCase many = one;
+    many.rows = 4096;
+    many.x.clear();
+    for (std::int64_t r = 0; r < many.rows; ++r) {
+      many.x.insert(many.x.end(), one.x.begin(), one.x.end());
+    }
+    const std::vector<float> want = one.run(*cpu_);
+    const std::vector<float> got = many.run(*cpu_);
+    for (std::int64_t r = 0; r < many.rows; ++r) {
+      const auto row = got.begin() + r * one.n;
+      ASSERT_TRUE(same_bits(want, std::vector<float>(row, row + one.n))) << "row " << r;
+    }
+  }
+}
+
 // One random leaf_gemm over G leaves.
 struct LeafCase {
   std::int64_t rows = 0;

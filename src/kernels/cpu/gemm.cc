@@ -44,6 +44,7 @@ struct TileInput {
   const std::byte* w = nullptr;     // first panel, first input
   std::int64_t panel_bytes = 0;
   std::int64_t count = 0;
+  bool onto = false;  // out = out + chains: a right child joins its left
 };
 
 template <DType kType, class D>
@@ -101,7 +102,8 @@ HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
   for (int r = 0; r < kRows; ++r) {
     PF_UNROLL
     for (int c = 0; c < kColumns; ++c) {
-      hn::StoreU(acc[r][c], d, out + r * kGroupWidth + c * kLanes);
+      float* to = out + r * kGroupWidth + c * kLanes;
+      hn::StoreU(in.onto ? hn::Add(hn::LoadU(d, to), acc[r][c]) : acc[r][c], d, to);
     }
   }
 }
@@ -301,6 +303,11 @@ void sum_node(DType type, const TileInput& in, Range node, TileShape shape, floa
   }
   const std::int64_t middle = tree_split(node);
   sum_node(type, in, {node.begin, middle}, shape, tile);
+  if (node.end - middle == 1) {
+    TileInput right = in;
+    right.onto = true;
+    return sum_node(type, right, {middle, node.end}, shape, tile);
+  }
   sum_node(type, in, {middle, node.end}, shape, tile + kTileFloats);
   const Lanes16 d;
   const int columns = shape.panels * static_cast<int>(kPanelWidth);
