@@ -31,8 +31,8 @@ struct AttentionCase {
   std::vector<float> v_pool;
 
   explicit AttentionCase(Draw& draw) {
-    constexpr std::int64_t kHeadDims[] = {2, 6, 8, 16, 24, 32, 64, 80, 128};
-    head_dim = kHeadDims[draw.integer(0, 8)];
+    constexpr std::int64_t kHeadDims[] = {1, 2, 6, 7, 8, 16, 24, 32, 37, 64, 80, 128};
+    head_dim = kHeadDims[draw.integer(0, 11)];
     kv_heads = draw.integer(1, 3);
     q_heads = kv_heads * draw.integer(1, 4);
     window = draw.integer(0, 1) == 0 ? 0 : draw.integer(1, 60);
@@ -41,12 +41,7 @@ struct AttentionCase {
       kv_of_q.push_back(static_cast<std::int32_t>(h * kv_heads / q_heads));
     }
     fill_cache(draw);
-    rows = draw.integer(1, 12);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      request_of_row.push_back(draw.integer(0, static_cast<std::int64_t>(tables.size()) - 1));
-      const auto tokens = static_cast<std::int64_t>(keys[request_of_row.back()].size()) / width();
-      positions.push_back(draw.integer(0, tokens - 1));
-    }
+    draw_rows(draw);
     q = draw.floats(rows * q_heads * head_dim);
   }
 
@@ -77,6 +72,23 @@ struct AttentionCase {
   }
 
  private:
+  // Either rows in any order, or as in a step: a few of each request in turn, positions ascending.
+  void draw_rows(Draw& draw) {
+    const bool any_order = draw.integer(0, 2) == 0;
+    const std::int64_t parts = any_order ? draw.integer(1, 12) : draw.integer(1, 3);
+    for (std::int64_t part = 0; part < parts; ++part) {
+      const std::int64_t request = draw.integer(0, static_cast<std::int64_t>(tables.size()) - 1);
+      const auto tokens = static_cast<std::int64_t>(keys[request].size()) / width();
+      const std::int64_t first = draw.integer(0, tokens - 1);
+      const std::int64_t count = any_order ? 1 : draw.integer(1, tokens - first);
+      for (std::int64_t i = 0; i < count; ++i) {
+        request_of_row.push_back(request);
+        positions.push_back(first + i);
+      }
+    }
+    rows = std::ssize(positions);
+  }
+
   void fill_cache(Draw& draw) {
     const std::int64_t requests = draw.integer(1, 3);
     std::vector<std::int64_t> tokens;

@@ -4,9 +4,9 @@
 
 namespace pentafold {
 
-void append_keys_and_values(const KvAppendArgs& a) {
+void append_keys_and_values(const KvAppendArgs& a, Range rows) {
   const std::int64_t head_dim = a.cache.head_dim;
-  for (std::int64_t r = 0; r < a.rows; ++r) {
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
     const std::int64_t position = a.positions[r];
     const std::int64_t slot = position % kKvBlockTokens;
     const std::int64_t block = a.block_tables[r][position / kKvBlockTokens];

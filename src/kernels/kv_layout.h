@@ -24,7 +24,7 @@ inline Range visible_keys(std::int64_t position, std::int64_t window) {
   return {window > 0 && window < end ? end - window : 0, end};
 }
 
-// Writes every row's key and value into its slot (Device::kv_append).
-void append_keys_and_values(const KvAppendArgs& args);
+// Writes the key and value of each of `rows` into its slot (Device::kv_append).
+void append_keys_and_values(const KvAppendArgs& args, Range rows);
 
 }  // namespace pentafold

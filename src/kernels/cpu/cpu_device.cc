@@ -125,8 +125,21 @@ class CpuDevice final : public Device {
     });
   }
 
-  void kv_append(const KvAppendArgs& args) const override { append_keys_and_values(args); }
-  void attention(const AttentionArgs& args) const override { cpu::attention(args); }
+  void kv_append(const KvAppendArgs& args) const override {
+    share_rows(args.rows, 2 * args.cache.kv_heads * args.cache.head_dim,
+               [&](Range some) { append_keys_and_values(args, some); });
+  }
+
+  void attention(const AttentionArgs& args) const override {
+    const std::vector<cpu::AttentionTile> tiles = cpu::attention_tiles(args);
+    if (team_ == nullptr || team_->size() == 1) return cpu::attention(args, tiles);
+    const std::vector<Range> parts = cpu::attention_parts(args, tiles, 8 * team_->size());
+    team_->run(std::ssize(parts), [&](std::int64_t part) {
+      const Range some = parts[static_cast<std::size_t>(part)];
+      cpu::attention(args, std::span(tiles).subspan(static_cast<std::size_t>(some.begin),
+                                                    static_cast<std::size_t>(some.size())));
+    });
+  }
 
   void silu_mul(std::int64_t rows, std::int64_t width, ConstRows gate, ConstRows up,
                 Rows y) const override {

@@ -1,12 +1,13 @@
 // The vectorised kernels behind the cpu device; each picks its instruction set on the call.
 //
 // Contracts are those of the Device methods of the same name. Matrix products compute one block of
-// their outputs, so that a team can share one product. Cost and tests: cpu_device.h.
+// their outputs and attention some of its tiles, so that a team can share the work. Cost and tests: cpu_device.h.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
+#include "kernels/cpu/attention_tile.h"
 #include "kernels/device.h"
 
 namespace pentafold::cpu {
@@ -57,7 +58,7 @@ void gemm(const GemmArgs& args, const GemmBlock& block);
 void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block);
 void expert_hidden(const ExpertRows& expert, ExpertActivation activation, const GemmBlock& block);
 void expert_down(const ExpertRows& expert, std::int64_t leaf_width, const GemmBlock& block);
-void attention(const AttentionArgs& args);
+void attention(const AttentionArgs& args, std::span<const AttentionTile> tiles);
 void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum);
 void scale_rows(const ScaleArgs& args);
 void rope(const RopeArgs& args);

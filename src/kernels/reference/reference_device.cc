@@ -197,7 +197,7 @@ class ReferenceDevice final : public Device {
     }
   }
 
-  void kv_append(const KvAppendArgs& a) const override { append_keys_and_values(a); }
+  void kv_append(const KvAppendArgs& a) const override { append_keys_and_values(a, {0, a.rows}); }
 
   void attention(const AttentionArgs& a) const override {
     for (std::int64_t r = 0; r < a.rows; ++r) {

@@ -1,0 +1,304 @@
+// Attention of a tile of few queries, as in decode: the 16 keys of a block lie side by side in
+// lanes for the scores, neighbouring elements for the values, so keys and values stream through
+// once, several queries of a group sharing what is loaded. Included once per instruction set (no
+// #pragma once).
+#if defined(PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_
+#undef PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_
+#else
+#define PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/lanes-inl.h"
+#include "kernels/kv_layout.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pentafold::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int kSlots = static_cast<int>(kKvBlockTokens);
+static_assert(kSlots == kLanes * kVectors);
+
+// Queries that share a load, and blocks that pass together.
+constexpr int kFewQueries = 4;
+constexpr int kFewBlocks = 4;
+
+// Vectors of the output of one query that stay in registers.
+constexpr int output_vectors(int queries) {
+  return kVectors == 1 ? 4 : std::max(1, std::min(4, 8 / queries));
+}
+// Blocks whose scores advance together: independent chains hide the latency of a fused
+// multiply-add.
+constexpr int score_blocks(int queries) {
+  return kVectors == 1 ? 4 : std::max(1, 4 / queries);
+}
+
+// What kCount queries carry from one group of blocks to the next.
+template <int kCount>
+struct FewQueries {
+  const float* q[kCount] = {};
+  Range keys[kCount];
+  float max[kCount] = {};
+  float sum[kCount] = {};
+  float* output = nullptr;  // (kCount, head_dim)
+};
+
+// Up to kFewBlocks blocks, the weights p of their keys and the factors c of what came before each.
+template <int kCount>
+struct FewBlocks {
+  int blocks = 0;
+  std::int64_t head_dim = 0;
+  const float* k[kFewBlocks] = {};       // (head_dim, 16)
+  const float* v[kFewBlocks] = {};       // (16, head_dim)
+  const float* next_k[kFewBlocks] = {};  // what the next group will read
+  const float* next_v[kFewBlocks] = {};
+  HWY_ALIGN float p[kCount * kFewBlocks * kSlots];
+  HWY_ALIGN float c[kFewQueries * kFewBlocks];
+};
+
+// p = scale * (q . key), one chain over head_dim each, for kBlocks blocks from `first`.
+template <int kCount, int kBlocks>
+HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int first,
+                          FewBlocks<kCount>& group) {
+  const Lanes16 d;
+  constexpr int kColumns = kBlocks * kVectors;
+  hn::Vec<Lanes16> acc[kCount][kColumns];
+  PF_UNROLL
+  for (int r = 0; r < kCount; ++r) {
+    PF_UNROLL
+    for (int i = 0; i < kColumns; ++i) acc[r][i] = hn::Zero(d);
+  }
+  for (std::int64_t e = 0; e < group.head_dim; ++e) {
+    hn::Vec<Lanes16> key[kColumns];
+    PF_UNROLL
+    for (int i = 0; i < kColumns; ++i) {
+      const int b = first + i / kVectors;
+      key[i] = hn::LoadU(d, group.k[b] + e * kSlots + (i % kVectors) * kLanes);
+      if (i % kVectors == 0) hwy::Prefetch(group.next_k[b] + e * kSlots);
+    }
+    PF_UNROLL
+    for (int r = 0; r < kCount; ++r) {
+      const auto x = hn::Set(d, state.q[r][e]);
+      PF_UNROLL
+      for (int i = 0; i < kColumns; ++i) acc[r][i] = fused(d, x, key[i], acc[r][i]);
+    }
+  }
+  const auto factor = hn::Set(d, scale);
+  PF_UNROLL
+  for (int r = 0; r < kCount; ++r) {
+    PF_UNROLL
+    for (int i = 0; i < kColumns; ++i) {
+      hn::Store(hn::Mul(factor, acc[r][i]), d,
+                group.p + (r * kFewBlocks + first) * kSlots + i * kLanes);
+    }
+  }
+}
+
+// The largest score of slots `seen`; -inf if there is none.
+HWY_INLINE float max_score(const float* score, Range seen) {
+  const Lanes16 d;
+  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
+  PF_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const auto slot = hn::Iota(d, static_cast<float>(v * kLanes));
+    const auto inside = hn::And(hn::Ge(slot, hn::Set(d, static_cast<float>(seen.begin))),
+                                hn::Lt(slot, hn::Set(d, static_cast<float>(seen.end))));
+    max = hn::IfThenElse(inside, hn::Max(max, hn::Load(d, score + v * kLanes)), max);
+  }
+  return hn::GetLane(hn::MaxOfLanes(d, max));
+}
+
+// Turns the scores of query r into weights and factors; every block has a key in `seen`.
+template <int kCount>
+HWY_INLINE void weigh_few(int r, Range seen, FewQueries<kCount>& state, FewBlocks<kCount>& group) {
+  const Lanes16 d;
+  HWY_ALIGN float fall[kSlots] = {};
+  float max[kFewBlocks];
+  for (int b = 0; b < group.blocks; ++b) {
+    max[b] = std::max(state.max[r], max_score(group.p + (r * kFewBlocks + b) * kSlots, seen));
+    fall[b] = state.max[r] - max[b];
+    state.max[r] = max[b];
+  }
+  const hn::CappedTag<float, kFewBlocks> few;
+  HWY_ALIGN float factor[kFewBlocks];
+  for (int b = 0; b < kFewBlocks; b += static_cast<int>(hn::MaxLanes(few))) {
+    hn::Store(exp_lanes(few, hn::Load(few, fall + b)), few, factor + b);
+  }
+  for (int b = 0; b < group.blocks; ++b) {
+    float* p = group.p + (r * kFewBlocks + b) * kSlots;
+    PF_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const auto difference = hn::Sub(hn::Load(d, p + v * kLanes), hn::Set(d, max[b]));
+      hn::Store(exp_lanes(d, difference), d, p + v * kLanes);
+    }
+    group.c[r * kFewBlocks + b] = factor[b];
+  }
+  float sum = state.sum[r];
+  for (int b = 0; b < group.blocks; ++b) {
+    const float* p = group.p + (r * kFewBlocks + b) * kSlots;
+    sum = sum * factor[b];
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) sum = sum + p[j];
+  }
+  state.sum[r] = sum;
+}
+
+// output[e] = output[e] * c, then the chain over slots `seen`, block by block, for queries
+// first .. first + kRows - 1 and kWidth vectors of elements from e.
+template <int kRows, int kWidth, int kCount, class D>
+HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int first, std::int64_t e,
+                        float* HWY_RESTRICT output) {
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(D()));
+  hn::Vec<D> acc[kRows][kWidth];
+  PF_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    PF_UNROLL
+    for (int i = 0; i < kWidth; ++i) {
+      acc[r][i] = hn::LoadU(d, output + r * group.head_dim + e + i * lanes);
+    }
+  }
+  for (int b = 0; b < group.blocks; ++b) {
+    PF_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const auto c = hn::Set(d, group.c[(first + r) * kFewBlocks + b]);
+      PF_UNROLL
+      for (int i = 0; i < kWidth; ++i) acc[r][i] = hn::Mul(acc[r][i], c);
+    }
+    for (std::int64_t j = seen.begin; j < seen.end; ++j) {
+      const std::int64_t at = j * group.head_dim + e;
+      hn::Vec<D> value[kWidth];
+      PF_UNROLL
+      for (int i = 0; i < kWidth; ++i) {
+        value[i] = hn::LoadU(d, group.v[b] + at + i * lanes);
+        if (i * lanes % kLanes == 0) hwy::Prefetch(group.next_v[b] + at + i * lanes);
+      }
+      PF_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const auto p = hn::Set(d, group.p[((first + r) * kFewBlocks + b) * kSlots + j]);
+        PF_UNROLL
+        for (int i = 0; i < kWidth; ++i) acc[r][i] = fused(d, p, value[i], acc[r][i]);
+      }
+    }
+  }
+  PF_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    PF_UNROLL
+    for (int i = 0; i < kWidth; ++i) {
+      hn::StoreU(acc[r][i], d, output + r * group.head_dim + e + i * lanes);
+    }
+  }
+}
+
+// add_few over the whole head: wide steps first, then whatever head_dim leaves over.
+template <int kRows, int kCount>
+HWY_NOINLINE void add_few_values(const FewBlocks<kCount>& group, Range seen, int first,
+                                 float* output) {
+  constexpr int kWidth = output_vectors(kRows);
+  const std::int64_t head_dim = group.head_dim;
+  std::int64_t e = 0;
+  for (; e + kWidth * kLanes <= head_dim; e += kWidth * kLanes) {
+    add_few<kRows, kWidth>(Lanes16(), group, seen, first, e, output);
+  }
+  for (; e + kLanes <= head_dim; e += kLanes) {
+    add_few<kRows, 1>(Lanes16(), group, seen, first, e, output);
+  }
+  const hn::CappedTag<float, 4> quarter;
+  constexpr int kQuarter = static_cast<int>(hn::MaxLanes(hn::CappedTag<float, 4>()));
+  for (; e + kQuarter <= head_dim; e += kQuarter) {
+    add_few<kRows, 1>(quarter, group, seen, first, e, output);
+  }
+  for (; e < head_dim; ++e) {
+    add_few<kRows, 1>(hn::CappedTag<float, 1>(), group, seen, first, e, output);
+  }
+}
+
+// Scores of every block of the group.
+template <int kCount>
+HWY_NOINLINE void score_group(const FewQueries<kCount>& state, float scale,
+                              FewBlocks<kCount>& group) {
+  constexpr int kAtOnce = score_blocks(kCount);
+  int b = 0;
+  for (; b + kAtOnce <= group.blocks; b += kAtOnce) {
+    score_few<kCount, kAtOnce>(state, scale, b, group);
+  }
+  for (; b < group.blocks; ++b) score_few<kCount, 1>(state, scale, b, group);
+}
+
+// Queries first .. first + kCount - 1 of the tile. `output` holds kCount * head_dim floats.
+template <int kCount>
+void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, std::int64_t first,
+                   float* output) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  const std::int32_t* table = a.block_tables[static_cast<std::size_t>(tile.row)];
+  FewQueries<kCount> state;
+  state.output = output;
+  std::fill_n(output, kCount * head_dim, 0.0F);
+  Range all{std::numeric_limits<std::int64_t>::max(), 0};
+  Range common{0, std::numeric_limits<std::int64_t>::max()};
+  for (int r = 0; r < kCount; ++r) {
+    const std::int64_t row = tile.row_of(first + r);
+    state.q[r] = a.q.row(row) + tile.head_of(first + r) * head_dim;
+    state.max[r] = -std::numeric_limits<float>::infinity();
+    const Range mine = visible_keys(a.positions[static_cast<std::size_t>(row)], a.window);
+    state.keys[r] = mine;
+    all = {std::min(all.begin, mine.begin), std::max(all.end, mine.end)};
+    common = {std::max(common.begin, mine.begin), std::min(common.end, mine.end)};
+  }
+  const std::int64_t end = (all.end - 1) / kSlots + 1;
+  const Range full{(common.begin + kSlots - 1) / kSlots, common.end / kSlots};
+  FewBlocks<kCount> group;
+  group.head_dim = head_dim;
+  for (std::int64_t b = all.begin / kSlots; b < end; b += group.blocks) {
+    const bool whole = b >= full.begin && b < full.end;
+    group.blocks = whole ? static_cast<int>(std::min<std::int64_t>(kFewBlocks, full.end - b)) : 1;
+    for (int i = 0; i < group.blocks; ++i) {
+      const std::int64_t at = kv_tile_offset(a.cache, table[b + i], tile.kv_head);
+      const std::int64_t next =
+          kv_tile_offset(a.cache, table[std::min(b + i + group.blocks, end - 1)], tile.kv_head);
+      group.k[i] = a.cache.k + at;
+      group.v[i] = a.cache.v + at;
+      group.next_k[i] = a.cache.k + next;
+      group.next_v[i] = a.cache.v + next;
+    }
+    score_group<kCount>(state, a.scale, group);
+    if (whole) {
+      for (int r = 0; r < kCount; ++r) weigh_few<kCount>(r, {0, kSlots}, state, group);
+      add_few_values<kCount, kCount>(group, {0, kSlots}, 0, output);
+      continue;
+    }
+    for (int r = 0; r < kCount; ++r) {
+      const Range seen{std::max<std::int64_t>(state.keys[r].begin - b * kSlots, 0),
+                       std::min<std::int64_t>(state.keys[r].end - b * kSlots, kSlots)};
+      if (seen.begin >= seen.end) continue;
+      weigh_few<kCount>(r, seen, state, group);
+      add_few_values<1, kCount>(group, seen, r, output + r * head_dim);
+    }
+  }
+  for (int r = 0; r < kCount; ++r) {
+    float* out = a.out.row(tile.row_of(first + r)) + tile.head_of(first + r) * head_dim;
+    for_lanes(head_dim, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto sum = hn::Set(d, state.sum[r]);
+      hn::StoreU(hn::Div(hn::LoadU(d, output + r * head_dim + i), sum), d, out + i);
+    });
+  }
+}
+
+// `room` holds kFewQueries * head_dim floats.
+void attend_few(const AttentionArgs& a, const AttentionTile& tile, float* room) {
+  std::int64_t q = tile.queries.begin;
+  for (; q + 4 <= tile.queries.end; q += 4) attend_few_of<4>(a, tile, q, room);
+  for (; q + 2 <= tile.queries.end; q += 2) attend_few_of<2>(a, tile, q, room);
+  for (; q < tile.queries.end; ++q) attend_few_of<1>(a, tile, q, room);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pentafold::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

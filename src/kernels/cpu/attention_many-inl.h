@@ -1,0 +1,267 @@
+// Attention of a tile of many queries: queries lie side by side in lanes, keys and values are
+// broadcast, so scores, softmax and output of 16 queries advance together and nothing is ever added
+// across lanes. Included once per instruction set (no #pragma once).
+#if defined(PENTAFOLD_KERNELS_CPU_ATTENTION_MANY_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PENTAFOLD_KERNELS_CPU_ATTENTION_MANY_INL_H_
+#undef PENTAFOLD_KERNELS_CPU_ATTENTION_MANY_INL_H_
+#else
+#define PENTAFOLD_KERNELS_CPU_ATTENTION_MANY_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/lanes-inl.h"
+#include "kernels/kv_layout.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pentafold::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int kQueries = static_cast<int>(kTileQueries);
+static_assert(kQueries == kLanes * kVectors);
+
+// Chains of one query vector that advance together, as many as the registers hold.
+constexpr int kTogether = kVectors == 1 ? 16 : 4;
+// Blocks whose values are added in one pass over the output.
+constexpr int kManyBlocks = 4;
+
+// What the sixteen queries carry from one block to the next; `output` is (head_dim, 16).
+struct ManyQueries {
+  const float* q = nullptr;  // (head_dim, 16)
+  float* output = nullptr;
+  HWY_ALIGN float max[kQueries];
+  HWY_ALIGN float sum[kQueries];
+};
+
+// One block's part for all queries; slots [from, to) are the keys a query sees.
+struct ManyBlock {
+  const float* v = nullptr;  // (16, head_dim)
+  HWY_ALIGN float p[kKvBlockTokens * kQueries];
+  HWY_ALIGN float c[kQueries];
+  HWY_ALIGN std::int32_t from[kQueries];
+  HWY_ALIGN std::int32_t to[kQueries];
+};
+
+using Slots = hn::RebindToSigned<Lanes16>;
+
+HWY_INLINE hn::Mask<Lanes16> sees(const ManyBlock& block, int v, int slot) {
+  const Slots s;
+  const auto at = hn::Set(s, slot);
+  const auto seen = hn::AndNot(hn::Lt(at, hn::Load(s, block.from + v * kLanes)),
+                               hn::Lt(at, hn::Load(s, block.to + v * kLanes)));
+  return hn::RebindMask(Lanes16(), seen);
+}
+
+// p[j] = scale * (q . key j), one chain over head_dim each.
+HWY_INLINE void score_keys(const float* HWY_RESTRICT q, const float* HWY_RESTRICT k,
+                           std::int64_t head_dim, float scale, float* HWY_RESTRICT p) {
+  const Lanes16 d;
+  const auto factor = hn::Set(d, scale);
+  for (int first = 0; first < static_cast<int>(kKvBlockTokens); first += kTogether) {
+    hn::Vec<Lanes16> acc[kTogether * kVectors];
+    PF_UNROLL
+    for (int i = 0; i < kTogether * kVectors; ++i) acc[i] = hn::Zero(d);
+    for (std::int64_t e = 0; e < head_dim; ++e) {
+      hn::Vec<Lanes16> x[kVectors];
+      PF_UNROLL
+      for (int v = 0; v < kVectors; ++v) x[v] = hn::Load(d, q + e * kQueries + v * kLanes);
+      const float* key = k + e * kKvBlockTokens + first;
+      PF_UNROLL
+      for (int i = 0; i < kTogether * kVectors; ++i) {
+        acc[i] = fused(d, x[i % kVectors], hn::Set(d, key[i / kVectors]), acc[i]);
+      }
+    }
+    PF_UNROLL
+    for (int i = 0; i < kTogether * kVectors; ++i) {
+      hn::Store(hn::Mul(factor, acc[i]), d, p + first * kQueries + i * kLanes);
+    }
+  }
+}
+
+// Turns scores into weights p, and what came before into its factor c. Where all queries see the
+// whole block (kEdge false) no slot needs a mask.
+template <bool kEdge>
+HWY_INLINE void weigh_keys(ManyBlock& block, ManyQueries& state) {
+  const Lanes16 d;
+  for (int v = 0; v < kVectors; ++v) {
+    float* p = block.p + v * kLanes;
+    const auto old_max = hn::Load(d, state.max + v * kLanes);
+    auto max = old_max;
+    for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
+      const auto larger = hn::Max(max, hn::Load(d, p + j * kQueries));
+      max = kEdge ? hn::IfThenElse(sees(block, v, j), larger, max) : larger;
+    }
+    auto c = exp_lanes(d, hn::Sub(old_max, max));
+    if constexpr (kEdge) {  // a query that sees nothing here keeps all it has, even if that is none
+      const Slots s;
+      const auto some =
+          hn::Lt(hn::Load(s, block.from + v * kLanes), hn::Load(s, block.to + v * kLanes));
+      c = hn::IfThenElse(hn::RebindMask(d, some), c, hn::Set(d, 1.0F));
+    }
+    auto sum = hn::Mul(hn::Load(d, state.sum + v * kLanes), c);
+    for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
+      const auto weight = exp_lanes(d, hn::Sub(hn::Load(d, p + j * kQueries), max));
+      const auto more = hn::Add(sum, weight);
+      sum = kEdge ? hn::IfThenElse(sees(block, v, j), more, sum) : more;
+      hn::Store(weight, d, p + j * kQueries);
+    }
+    hn::Store(max, d, state.max + v * kLanes);
+    hn::Store(sum, d, state.sum + v * kLanes);
+    hn::Store(c, d, block.c + v * kLanes);
+  }
+}
+
+// output[e] = output[e] * c, then the chain over keys, for kCount elements and each block in turn.
+template <int kCount, bool kEdge>
+HWY_INLINE void add_block_values(const ManyBlock* blocks, int count, std::int64_t head_dim,
+                                 std::int64_t e, float* HWY_RESTRICT output) {
+  const Lanes16 d;
+  hn::Vec<Lanes16> acc[kCount * kVectors];
+  PF_UNROLL
+  for (int i = 0; i < kCount * kVectors; ++i) {
+    acc[i] = hn::Load(d, output + e * kQueries + i * kLanes);
+  }
+  for (int b = 0; b < count; ++b) {
+    const ManyBlock& block = blocks[b];
+    PF_UNROLL
+    for (int i = 0; i < kCount * kVectors; ++i) {
+      acc[i] = hn::Mul(acc[i], hn::Load(d, block.c + (i % kVectors) * kLanes));
+    }
+    for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
+      const float* value = block.v + j * head_dim + e;
+      hn::Vec<Lanes16> p[kVectors];
+      PF_UNROLL
+      for (int v = 0; v < kVectors; ++v) p[v] = hn::Load(d, block.p + j * kQueries + v * kLanes);
+      PF_UNROLL
+      for (int i = 0; i < kCount * kVectors; ++i) {
+        const auto more = fused(d, p[i % kVectors], hn::Set(d, value[i / kVectors]), acc[i]);
+        acc[i] = kEdge ? hn::IfThenElse(sees(block, i % kVectors, j), more, acc[i]) : more;
+      }
+    }
+  }
+  PF_UNROLL
+  for (int i = 0; i < kCount * kVectors; ++i) {
+    hn::Store(acc[i], d, output + e * kQueries + i * kLanes);
+  }
+}
+
+template <bool kEdge>
+HWY_NOINLINE void add_many_values(const ManyBlock* blocks, int count, std::int64_t head_dim,
+                                  float* output) {
+  std::int64_t e = 0;
+  for (; e + kTogether <= head_dim; e += kTogether) {
+    add_block_values<kTogether, kEdge>(blocks, count, head_dim, e, output);
+  }
+  for (; e + 4 <= head_dim; e += 4) {
+    add_block_values<4, kEdge>(blocks, count, head_dim, e, output);
+  }
+  for (; e < head_dim; ++e) add_block_values<1, kEdge>(blocks, count, head_dim, e, output);
+}
+
+// The keys of each query of a tile. Lanes without a query repeat the first and are not written.
+struct ManyKeys {
+  Range of[kQueries];
+  Range some;  // blocks that any query reads
+  Range full;  // blocks that all queries see whole
+};
+
+HWY_INLINE ManyKeys keys_of_tile(const AttentionArgs& a, const AttentionTile& tile) {
+  ManyKeys keys;
+  Range all{std::numeric_limits<std::int64_t>::max(), 0};
+  Range common{0, std::numeric_limits<std::int64_t>::max()};
+  for (std::int64_t l = 0; l < kQueries; ++l) {
+    const std::int64_t query = tile.queries.begin + (l < tile.queries.size() ? l : 0);
+    const Range mine =
+        visible_keys(a.positions[static_cast<std::size_t>(tile.row_of(query))], a.window);
+    keys.of[l] = mine;
+    all = {std::min(all.begin, mine.begin), std::max(all.end, mine.end)};
+    common = {std::max(common.begin, mine.begin), std::min(common.end, mine.end)};
+  }
+  keys.some = {all.begin / kKvBlockTokens, (all.end - 1) / kKvBlockTokens + 1};
+  keys.full = {(common.begin + kKvBlockTokens - 1) / kKvBlockTokens, common.end / kKvBlockTokens};
+  return keys;
+}
+
+// Folds block `b`, of which some query sees only a part, or nothing.
+HWY_INLINE void limit_slots(const ManyKeys& keys, std::int64_t b, ManyBlock& block) {
+  const std::int64_t start = b * kKvBlockTokens;
+  for (int l = 0; l < kQueries; ++l) {
+    const auto slot = [&](std::int64_t key) {
+      return static_cast<std::int32_t>(std::clamp<std::int64_t>(key - start, 0, kKvBlockTokens));
+    };
+    block.from[l] = slot(keys.of[l].begin);
+    block.to[l] = slot(keys.of[l].end);
+  }
+}
+
+// q (16 queries, head_dim) -> (head_dim, 16).
+HWY_INLINE void gather_queries(const AttentionArgs& a, const AttentionTile& tile, float* q) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  for (std::int64_t l = 0; l < kQueries; ++l) {
+    const std::int64_t query = tile.queries.begin + (l < tile.queries.size() ? l : 0);
+    const float* from = a.q.row(tile.row_of(query)) + tile.head_of(query) * head_dim;
+    for (std::int64_t e = 0; e < head_dim; ++e) q[e * kQueries + l] = from[e];
+  }
+}
+
+HWY_INLINE void scatter_outputs(const AttentionArgs& a, const AttentionTile& tile,
+                                const ManyQueries& state) {
+  const Lanes16 d;
+  const std::int64_t head_dim = a.cache.head_dim;
+  for (std::int64_t i = 0; i < head_dim * kVectors; ++i) {
+    const auto sum = hn::Load(d, state.sum + (i % kVectors) * kLanes);
+    hn::Store(hn::Div(hn::Load(d, state.output + i * kLanes), sum), d, state.output + i * kLanes);
+  }
+  for (std::int64_t l = 0; l < tile.queries.size(); ++l) {
+    const std::int64_t query = tile.queries.begin + l;
+    float* to = a.out.row(tile.row_of(query)) + tile.head_of(query) * head_dim;
+    for (std::int64_t e = 0; e < head_dim; ++e) to[e] = state.output[e * kQueries + l];
+  }
+}
+
+// `room` holds 2 * 16 * head_dim floats, aligned.
+void attend_many(const AttentionArgs& a, const AttentionTile& tile, float* room) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  ManyQueries state;
+  gather_queries(a, tile, room);
+  state.q = room;
+  state.output = room + kQueries * head_dim;
+  std::fill_n(state.output, kQueries * head_dim, 0.0F);
+  std::fill_n(state.max, kQueries, -std::numeric_limits<float>::infinity());
+  std::fill_n(state.sum, kQueries, 0.0F);
+  const ManyKeys keys = keys_of_tile(a, tile);
+  const std::int32_t* table = a.block_tables[static_cast<std::size_t>(tile.row)];
+  ManyBlock blocks[kManyBlocks];
+  int count = 0;
+  for (std::int64_t b = keys.some.begin; b < keys.some.end; b += count) {
+    const bool full = b >= keys.full.begin && b < keys.full.end;
+    count = full ? static_cast<int>(std::min<std::int64_t>(kManyBlocks, keys.full.end - b)) : 1;
+    for (int i = 0; i < count; ++i) {
+      const std::int64_t at = kv_tile_offset(a.cache, table[b + i], tile.kv_head);
+      blocks[i].v = a.cache.v + at;
+      score_keys(state.q, a.cache.k + at, head_dim, a.scale, blocks[i].p);
+      if (full) {
+        weigh_keys<false>(blocks[i], state);
+      } else {
+        limit_slots(keys, b, blocks[i]);
+        weigh_keys<true>(blocks[i], state);
+      }
+    }
+    if (full) {
+      add_many_values<false>(blocks, count, head_dim, state.output);
+    } else {
+      add_many_values<true>(blocks, count, head_dim, state.output);
+    }
+  }
+  scatter_outputs(a, tile, state);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pentafold::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
