@@ -56,45 +56,63 @@ void gemm(benchmark::State& state, DType dtype) {
       benchmark::Counter(static_cast<double>(w.bytes.size()) * count, benchmark::Counter::kIsRate);
 }
 
-// rows query tokens at the end of a context of that many keys.
+struct AttentionShape {
+  std::int64_t rows = 0;     // query tokens of each request, at the end of its context
+  std::int64_t context = 0;  // keys of a request
+  std::int64_t requests = 0;
+  std::int64_t q_heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+
+  std::int64_t blocks() const { return (context + kKvBlockTokens - 1) / kKvBlockTokens; }
+  std::int64_t floats() const {  // of all keys; as many of values
+    return requests * blocks() * kKvBlockTokens * kv_heads * head_dim;
+  }
+};
+
+// Requests take turns, one a call, so that a large cache is read from memory.
 void attention(benchmark::State& state) {
   const auto device = make_device("cpu");
-  const std::int64_t rows = state.range(0);
-  const std::int64_t context = state.range(1);
-  constexpr std::int64_t kHeadDim = 64;
-  constexpr std::int64_t kQueryHeads = 8;
-  constexpr std::int64_t kKvHeads = 2;
-  const std::int64_t blocks = (context + kKvBlockTokens - 1) / kKvBlockTokens;
-  std::vector<float> k = random_floats(blocks * kKvBlockTokens * kKvHeads * kHeadDim);
+  const AttentionShape s{state.range(0), state.range(1), state.range(2),
+                         state.range(3), state.range(4), state.range(5)};
+  std::vector<float> k = random_floats(s.floats());
   std::vector<float> v = k;
-  const std::vector<float> q = random_floats(rows * kQueryHeads * kHeadDim);
+  const std::vector<float> q = random_floats(s.rows * s.q_heads * s.head_dim);
   std::vector<float> out(q.size());
-  std::vector<std::int32_t> table(static_cast<std::size_t>(blocks));
+  std::vector<std::int32_t> table(static_cast<std::size_t>(s.requests * s.blocks()));
   std::iota(table.begin(), table.end(), 0);
-  const std::vector<const std::int32_t*> tables(static_cast<std::size_t>(rows), table.data());
-  std::vector<std::int64_t> positions(static_cast<std::size_t>(rows));
-  std::iota(positions.begin(), positions.end(), context - rows);
-  const std::vector<std::int32_t> kv_of_q = {0, 0, 0, 0, 1, 1, 1, 1};
+  std::vector<std::int64_t> positions(static_cast<std::size_t>(s.rows));
+  std::iota(positions.begin(), positions.end(), s.context - s.rows);
+  std::vector<std::int32_t> kv_of_q;
+  for (std::int64_t h = 0; h < s.q_heads; ++h) {
+    kv_of_q.push_back(static_cast<std::int32_t>(h * s.kv_heads / s.q_heads));
+  }
   double keys = 0.0;
   for (const std::int64_t position : positions) keys += static_cast<double>(position + 1);
+  std::int64_t request = 0;
   for (auto _ : state) {
-    device->attention({.rows = rows,
-                       .q_heads = kQueryHeads,
+    const std::vector<const std::int32_t*> tables(static_cast<std::size_t>(s.rows),
+                                                  table.data() + request * s.blocks());
+    request = (request + 1) % s.requests;
+    device->attention({.rows = s.rows,
+                       .q_heads = s.q_heads,
                        .kv_of_q = kv_of_q,
-                       .q = {q.data(), kQueryHeads * kHeadDim},
-                       .out = {out.data(), kQueryHeads * kHeadDim},
+                       .q = {q.data(), s.q_heads * s.head_dim},
+                       .out = {out.data(), s.q_heads * s.head_dim},
                        .positions = positions,
                        .block_tables = tables,
-                       .cache = {k.data(), v.data(), kKvHeads, kHeadDim},
+                       .cache = {k.data(), v.data(), s.kv_heads, s.head_dim},
                        .window = 0,
                        .scale = 0.125F});
     benchmark::ClobberMemory();
   }
   const auto count = static_cast<double>(state.iterations());
+  const double head_keys = static_cast<double>(s.q_heads * s.head_dim) * keys;
   state.counters["tokens"] =
-      benchmark::Counter(static_cast<double>(rows) * count, benchmark::Counter::kIsRate);
-  state.counters["flop"] =
-      benchmark::Counter(4.0 * kHeadDim * kQueryHeads * keys * count, benchmark::Counter::kIsRate);
+      benchmark::Counter(static_cast<double>(s.rows) * count, benchmark::Counter::kIsRate);
+  state.counters["flop"] = benchmark::Counter(4.0 * head_keys * count, benchmark::Counter::kIsRate);
+  state.counters["cache_bytes"] = benchmark::Counter(
+      static_cast<double>(s.floats() / s.requests * 8) * count, benchmark::Counter::kIsRate);
 }
 
 void silu_mul(benchmark::State& state) {
@@ -125,10 +143,16 @@ BENCHMARK_CAPTURE(gemm, bf16_cold, DType::BF16)
     ->ArgNames({"rows", "k", "n"})
     ->Args({1, 4096, 14336});
 BENCHMARK(attention)
-    ->ArgNames({"rows", "context"})
-    ->Args({1, 512})
-    ->Args({1, 4096})
-    ->Args({512, 512});
+    ->ArgNames({"rows", "context", "requests", "q_heads", "kv_heads", "head_dim"})
+    ->Args({512, 512, 1, 16, 16, 32})
+    ->Args({512, 512, 1, 16, 16, 64})
+    ->Args({512, 512, 1, 8, 2, 64})
+    ->Args({512, 512, 1, 8, 2, 128})
+    ->Args({1, 512, 1, 8, 2, 64})
+    ->Args({1, 4096, 4, 16, 16, 32})
+    ->Args({1, 4096, 4, 16, 16, 64})
+    ->Args({1, 4096, 32, 8, 2, 64})
+    ->Args({1, 4096, 16, 32, 4, 128});
 BENCHMARK(silu_mul)->Arg(4096);
 
 }  // namespace

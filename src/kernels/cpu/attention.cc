@@ -14,17 +14,14 @@ HWY_BEFORE_NAMESPACE();
 namespace pentafold::cpu {
 namespace HWY_NAMESPACE {
 
-// Fewer queries than this leave so many lanes empty that attend_few is faster.
-constexpr std::int64_t kMany = 9;
-
 void attend_tiles(const AttentionArgs& a, std::span<const AttentionTile> tiles) {
   const auto room =
       hwy::AllocateAligned<float>(static_cast<std::size_t>(2 * kTileQueries * a.cache.head_dim));
   for (const AttentionTile& tile : tiles) {
-    if (tile.queries.size() >= kMany) {
-      attend_many(a, tile, room.get());
-    } else {
+    if (tile.queries.size() <= kFewQueries) {
       attend_few(a, tile, room.get());
+    } else {
+      attend_many(a, tile, room.get());
     }
   }
 }

@@ -9,7 +9,6 @@
 #define PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -26,18 +25,18 @@ namespace HWY_NAMESPACE {
 constexpr int kSlots = static_cast<int>(kKvBlockTokens);
 static_assert(kSlots == kLanes * kVectors);
 
-// Queries that share a load, and blocks that pass together.
-constexpr int kFewQueries = 4;
+// Most queries that share a load, and blocks that pass together.
+constexpr int kFewQueries = 8;
 constexpr int kFewBlocks = 4;
 
-// Vectors of the output of one query that stay in registers.
-constexpr int output_vectors(int queries) {
-  return kVectors == 1 ? 4 : std::max(1, std::min(4, 8 / queries));
+// Vectors for each of some queries whose chains advance together, half of the registers.
+constexpr int vectors_each(int queries) {
+  return std::clamp((kVectors == 1 ? 16 : 8) / queries, 1, kFewBlocks);
 }
-// Blocks whose scores advance together: independent chains hide the latency of a fused
-// multiply-add.
-constexpr int score_blocks(int queries) {
-  return kVectors == 1 ? 4 : std::max(1, 4 / queries);
+
+// Into the second-level cache: the nearest has no room for blocks to come.
+HWY_INLINE void prefetch(const float* at) {
+  __builtin_prefetch(at, 0, 2);
 }
 
 // What kCount queries carry from one group of blocks to the next.
@@ -63,25 +62,28 @@ struct FewBlocks {
   HWY_ALIGN float c[kFewQueries * kFewBlocks];
 };
 
-// p = scale * (q . key), one chain over head_dim each, for kBlocks blocks from `first`.
-template <int kCount, int kBlocks>
+// p = scale * (q . key), one chain over head_dim each, for kColumns vectors of keys from `first`.
+template <int kCount, int kColumns>
 HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int first,
                           FewBlocks<kCount>& group) {
   const Lanes16 d;
-  constexpr int kColumns = kBlocks * kVectors;
+  const float* k[kColumns];
+  const float* next[kColumns];
   hn::Vec<Lanes16> acc[kCount][kColumns];
   PF_UNROLL
-  for (int r = 0; r < kCount; ++r) {
+  for (int i = 0; i < kColumns; ++i) {
+    const int lane = (first + i) % kVectors * kLanes;
+    k[i] = group.k[(first + i) / kVectors] + lane;
+    next[i] = group.next_k[(first + i) / kVectors] + lane;
     PF_UNROLL
-    for (int i = 0; i < kColumns; ++i) acc[r][i] = hn::Zero(d);
+    for (int r = 0; r < kCount; ++r) acc[r][i] = hn::Zero(d);
   }
   for (std::int64_t e = 0; e < group.head_dim; ++e) {
     hn::Vec<Lanes16> key[kColumns];
     PF_UNROLL
     for (int i = 0; i < kColumns; ++i) {
-      const int b = first + i / kVectors;
-      key[i] = hn::LoadU(d, group.k[b] + e * kSlots + (i % kVectors) * kLanes);
-      if (i % kVectors == 0) hwy::Prefetch(group.next_k[b] + e * kSlots);
+      key[i] = hn::LoadU(d, k[i] + e * kSlots);
+      if (i % kVectors == 0) prefetch(next[i] + e * kSlots);
     }
     PF_UNROLL
     for (int r = 0; r < kCount; ++r) {
@@ -96,7 +98,7 @@ HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int firs
     PF_UNROLL
     for (int i = 0; i < kColumns; ++i) {
       hn::Store(hn::Mul(factor, acc[r][i]), d,
-                group.p + (r * kFewBlocks + first) * kSlots + i * kLanes);
+                group.p + r * kFewBlocks * kSlots + (first + i) * kLanes);
     }
   }
 }
@@ -129,14 +131,14 @@ HWY_INLINE void weigh_few(int r, Range seen, FewQueries<kCount>& state, FewBlock
   const hn::CappedTag<float, kFewBlocks> few;
   HWY_ALIGN float factor[kFewBlocks];
   for (int b = 0; b < kFewBlocks; b += static_cast<int>(hn::MaxLanes(few))) {
-    hn::Store(exp_lanes(few, hn::Load(few, fall + b)), few, factor + b);
+    hn::Store(exp_bounded_lanes(few, hn::Load(few, fall + b)), few, factor + b);
   }
   for (int b = 0; b < group.blocks; ++b) {
     float* p = group.p + (r * kFewBlocks + b) * kSlots;
     PF_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       const auto difference = hn::Sub(hn::Load(d, p + v * kLanes), hn::Set(d, max[b]));
-      hn::Store(exp_lanes(d, difference), d, p + v * kLanes);
+      hn::Store(exp_bounded_lanes(d, difference), d, p + v * kLanes);
     }
     group.c[r * kFewBlocks + b] = factor[b];
   }
@@ -176,7 +178,7 @@ HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int fir
       PF_UNROLL
       for (int i = 0; i < kWidth; ++i) {
         value[i] = hn::LoadU(d, group.v[b] + at + i * lanes);
-        if (i * lanes % kLanes == 0) hwy::Prefetch(group.next_v[b] + at + i * lanes);
+        if (i * lanes % kLanes == 0) prefetch(group.next_v[b] + at + i * lanes);
       }
       PF_UNROLL
       for (int r = 0; r < kRows; ++r) {
@@ -199,7 +201,7 @@ HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int fir
 template <int kRows, int kCount>
 HWY_NOINLINE void add_few_values(const FewBlocks<kCount>& group, Range seen, int first,
                                  float* output) {
-  constexpr int kWidth = output_vectors(kRows);
+  constexpr int kWidth = vectors_each(kRows);
   const std::int64_t head_dim = group.head_dim;
   std::int64_t e = 0;
   for (; e + kWidth * kLanes <= head_dim; e += kWidth * kLanes) {
@@ -222,52 +224,72 @@ HWY_NOINLINE void add_few_values(const FewBlocks<kCount>& group, Range seen, int
 template <int kCount>
 HWY_NOINLINE void score_group(const FewQueries<kCount>& state, float scale,
                               FewBlocks<kCount>& group) {
-  constexpr int kAtOnce = score_blocks(kCount);
-  int b = 0;
-  for (; b + kAtOnce <= group.blocks; b += kAtOnce) {
-    score_few<kCount, kAtOnce>(state, scale, b, group);
-  }
-  for (; b < group.blocks; ++b) score_few<kCount, 1>(state, scale, b, group);
+  constexpr int kWide = vectors_each(kCount);
+  constexpr int kNarrow = std::min(kWide, kVectors);
+  const int columns = group.blocks * kVectors;
+  int i = 0;
+  for (; i + kWide <= columns; i += kWide) score_few<kCount, kWide>(state, scale, i, group);
+  for (; i < columns; i += kNarrow) score_few<kCount, kNarrow>(state, scale, i, group);
 }
 
-// Queries first .. first + kCount - 1 of the tile. `output` holds kCount * head_dim floats.
+// Blocks that a query of the tile reads, and blocks that all its queries see whole.
+struct FewKeys {
+  Range some;
+  Range full;
+};
+
+// The queries of `tile`, kCount of them: the last stands in for those it lacks.
 template <int kCount>
-void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, std::int64_t first,
-                   float* output) {
-  const std::int64_t head_dim = a.cache.head_dim;
-  const std::int32_t* table = a.block_tables[static_cast<std::size_t>(tile.row)];
-  FewQueries<kCount> state;
+HWY_INLINE FewKeys start_few(const AttentionArgs& a, const AttentionTile& tile, float* output,
+                             FewQueries<kCount>& state) {
   state.output = output;
-  std::fill_n(output, kCount * head_dim, 0.0F);
+  std::fill_n(output, kCount * a.cache.head_dim, 0.0F);
   Range all{std::numeric_limits<std::int64_t>::max(), 0};
   Range common{0, std::numeric_limits<std::int64_t>::max()};
   for (int r = 0; r < kCount; ++r) {
-    const std::int64_t row = tile.row_of(first + r);
-    state.q[r] = a.q.row(row) + tile.head_of(first + r) * head_dim;
+    const std::int64_t query = std::min(tile.queries.begin + r, tile.queries.end - 1);
+    const std::int64_t row = tile.row_of(query);
+    state.q[r] = a.q.row(row) + tile.head_of(query) * a.cache.head_dim;
     state.max[r] = -std::numeric_limits<float>::infinity();
     const Range mine = visible_keys(a.positions[static_cast<std::size_t>(row)], a.window);
     state.keys[r] = mine;
     all = {std::min(all.begin, mine.begin), std::max(all.end, mine.end)};
     common = {std::max(common.begin, mine.begin), std::min(common.end, mine.end)};
   }
-  const std::int64_t end = (all.end - 1) / kSlots + 1;
-  const Range full{(common.begin + kSlots - 1) / kSlots, common.end / kSlots};
+  return {{all.begin / kSlots, (all.end - 1) / kSlots + 1},
+          {(common.begin + kSlots - 1) / kSlots, common.end / kSlots}};
+}
+
+// Points the group at blocks from `first`, and at those behind them.
+template <int kCount>
+HWY_INLINE void open_blocks(const AttentionArgs& a, const AttentionTile& tile, Range blocks,
+                            std::int64_t last, FewBlocks<kCount>& group) {
+  const std::int32_t* table = a.block_tables[static_cast<std::size_t>(tile.row)];
+  group.blocks = static_cast<int>(blocks.size());
+  for (int i = 0; i < group.blocks; ++i) {
+    const std::int64_t at = kv_tile_offset(a.cache, table[blocks.begin + i], tile.kv_head);
+    const std::int64_t next =
+        kv_tile_offset(a.cache, table[std::min(blocks.end + i, last)], tile.kv_head);
+    group.k[i] = a.cache.k + at;
+    group.v[i] = a.cache.v + at;
+    group.next_k[i] = a.cache.k + next;
+    group.next_v[i] = a.cache.v + next;
+  }
+}
+
+template <int kCount>
+void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* output) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  FewQueries<kCount> state;
+  const FewKeys keys = start_few<kCount>(a, tile, output, state);
   FewBlocks<kCount> group;
   group.head_dim = head_dim;
-  for (std::int64_t b = all.begin / kSlots; b < end; b += group.blocks) {
-    const bool whole = b >= full.begin && b < full.end;
-    group.blocks = whole ? static_cast<int>(std::min<std::int64_t>(kFewBlocks, full.end - b)) : 1;
-    for (int i = 0; i < group.blocks; ++i) {
-      const std::int64_t at = kv_tile_offset(a.cache, table[b + i], tile.kv_head);
-      const std::int64_t next =
-          kv_tile_offset(a.cache, table[std::min(b + i + group.blocks, end - 1)], tile.kv_head);
-      group.k[i] = a.cache.k + at;
-      group.v[i] = a.cache.v + at;
-      group.next_k[i] = a.cache.k + next;
-      group.next_v[i] = a.cache.v + next;
-    }
+  for (std::int64_t b = keys.some.begin; b < keys.some.end; b += group.blocks) {
+    const bool full = b >= keys.full.begin && b < keys.full.end;
+    const std::int64_t end = full ? std::min(b + kFewBlocks, keys.full.end) : b + 1;
+    open_blocks<kCount>(a, tile, {b, end}, keys.some.end - 1, group);
     score_group<kCount>(state, a.scale, group);
-    if (whole) {
+    if (full) {
       for (int r = 0; r < kCount; ++r) weigh_few<kCount>(r, {0, kSlots}, state, group);
       add_few_values<kCount, kCount>(group, {0, kSlots}, 0, output);
       continue;
@@ -280,8 +302,9 @@ void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, std::int64
       add_few_values<1, kCount>(group, seen, r, output + r * head_dim);
     }
   }
-  for (int r = 0; r < kCount; ++r) {
-    float* out = a.out.row(tile.row_of(first + r)) + tile.head_of(first + r) * head_dim;
+  for (int r = 0; r < tile.queries.size(); ++r) {
+    const std::int64_t query = tile.queries.begin + r;
+    float* out = a.out.row(tile.row_of(query)) + tile.head_of(query) * head_dim;
     for_lanes(head_dim, [&](auto d, std::int64_t i) HWY_ATTR {
       const auto sum = hn::Set(d, state.sum[r]);
       hn::StoreU(hn::Div(hn::LoadU(d, output + r * head_dim + i), sum), d, out + i);
@@ -291,10 +314,11 @@ void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, std::int64
 
 // `room` holds kFewQueries * head_dim floats.
 void attend_few(const AttentionArgs& a, const AttentionTile& tile, float* room) {
-  std::int64_t q = tile.queries.begin;
-  for (; q + 4 <= tile.queries.end; q += 4) attend_few_of<4>(a, tile, q, room);
-  for (; q + 2 <= tile.queries.end; q += 2) attend_few_of<2>(a, tile, q, room);
-  for (; q < tile.queries.end; ++q) attend_few_of<1>(a, tile, q, room);
+  const std::int64_t queries = tile.queries.size();
+  if (queries == 1) return attend_few_of<1>(a, tile, room);
+  if (queries == 2) return attend_few_of<2>(a, tile, room);
+  if (queries <= 4) return attend_few_of<4>(a, tile, room);
+  attend_few_of<8>(a, tile, room);
 }
 
 }  // namespace HWY_NAMESPACE

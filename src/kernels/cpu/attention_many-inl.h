@@ -82,36 +82,63 @@ HWY_INLINE void score_keys(const float* HWY_RESTRICT q, const float* HWY_RESTRIC
   }
 }
 
-// Turns scores into weights p, and what came before into its factor c. Where all queries see the
-// whole block (kEdge false) no slot needs a mask.
+// The largest of `max` and the scores of a block; of those a query sees, if kEdge. Order does not
+// matter to a maximum, so four run side by side.
 template <bool kEdge>
-HWY_INLINE void weigh_keys(ManyBlock& block, ManyQueries& state) {
+HWY_INLINE hn::Vec<Lanes16> max_of_block(const ManyBlock& block, int v, hn::Vec<Lanes16> max) {
+  const Lanes16 d;
+  constexpr int kChains = 4;
+  hn::Vec<Lanes16> largest[kChains] = {max, max, max, max};
+  PF_UNROLL
+  for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
+    auto& most = largest[j % kChains];
+    const auto larger = hn::Max(most, hn::Load(d, block.p + j * kQueries + v * kLanes));
+    most = kEdge ? hn::IfThenElse(sees(block, v, j), larger, most) : larger;
+  }
+  return hn::Max(hn::Max(largest[0], largest[1]), hn::Max(largest[2], largest[3]));
+}
+
+// The factor of what came before a block. A query that sees nothing of it keeps all it has, even if
+// that is none.
+template <bool kEdge>
+HWY_INLINE hn::Vec<Lanes16> factor_of_block(const ManyBlock& block, int v, hn::Vec<Lanes16> fall) {
+  const Lanes16 d;
+  const auto c = exp_bounded_lanes(d, fall);
+  if constexpr (!kEdge) return c;
+  const Slots s;
+  const auto some =
+      hn::Lt(hn::Load(s, block.from + v * kLanes), hn::Load(s, block.to + v * kLanes));
+  return hn::IfThenElse(hn::RebindMask(d, some), c, hn::Set(d, 1.0F));
+}
+
+// Turns the scores of `count` blocks into weights p and factors c. Where all queries see the whole
+// of each (kEdge false) no slot needs a mask. Maxima first, so that exponentials need not wait for
+// each other.
+template <bool kEdge>
+HWY_NOINLINE void weigh_keys(ManyBlock* blocks, int count, ManyQueries& state) {
   const Lanes16 d;
   for (int v = 0; v < kVectors; ++v) {
-    float* p = block.p + v * kLanes;
-    const auto old_max = hn::Load(d, state.max + v * kLanes);
-    auto max = old_max;
-    for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
-      const auto larger = hn::Max(max, hn::Load(d, p + j * kQueries));
-      max = kEdge ? hn::IfThenElse(sees(block, v, j), larger, max) : larger;
+    hn::Vec<Lanes16> max[kManyBlocks];
+    auto last = hn::Load(d, state.max + v * kLanes);
+    for (int b = 0; b < count; ++b) {
+      max[b] = max_of_block<kEdge>(blocks[b], v, last);
+      const auto c = factor_of_block<kEdge>(blocks[b], v, hn::Sub(last, max[b]));
+      hn::Store(c, d, blocks[b].c + v * kLanes);
+      last = max[b];
     }
-    auto c = exp_lanes(d, hn::Sub(old_max, max));
-    if constexpr (kEdge) {  // a query that sees nothing here keeps all it has, even if that is none
-      const Slots s;
-      const auto some =
-          hn::Lt(hn::Load(s, block.from + v * kLanes), hn::Load(s, block.to + v * kLanes));
-      c = hn::IfThenElse(hn::RebindMask(d, some), c, hn::Set(d, 1.0F));
+    hn::Store(last, d, state.max + v * kLanes);
+    auto sum = hn::Load(d, state.sum + v * kLanes);
+    for (int b = 0; b < count; ++b) {
+      float* p = blocks[b].p + v * kLanes;
+      sum = hn::Mul(sum, hn::Load(d, blocks[b].c + v * kLanes));
+      for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
+        const auto weight = exp_bounded_lanes(d, hn::Sub(hn::Load(d, p + j * kQueries), max[b]));
+        const auto more = hn::Add(sum, weight);
+        sum = kEdge ? hn::IfThenElse(sees(blocks[b], v, j), more, sum) : more;
+        hn::Store(weight, d, p + j * kQueries);
+      }
     }
-    auto sum = hn::Mul(hn::Load(d, state.sum + v * kLanes), c);
-    for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
-      const auto weight = exp_lanes(d, hn::Sub(hn::Load(d, p + j * kQueries), max));
-      const auto more = hn::Add(sum, weight);
-      sum = kEdge ? hn::IfThenElse(sees(block, v, j), more, sum) : more;
-      hn::Store(weight, d, p + j * kQueries);
-    }
-    hn::Store(max, d, state.max + v * kLanes);
     hn::Store(sum, d, state.sum + v * kLanes);
-    hn::Store(c, d, block.c + v * kLanes);
   }
 }
 
@@ -244,16 +271,13 @@ void attend_many(const AttentionArgs& a, const AttentionTile& tile, float* room)
       const std::int64_t at = kv_tile_offset(a.cache, table[b + i], tile.kv_head);
       blocks[i].v = a.cache.v + at;
       score_keys(state.q, a.cache.k + at, head_dim, a.scale, blocks[i].p);
-      if (full) {
-        weigh_keys<false>(blocks[i], state);
-      } else {
-        limit_slots(keys, b, blocks[i]);
-        weigh_keys<true>(blocks[i], state);
-      }
     }
     if (full) {
+      weigh_keys<false>(blocks, count, state);
       add_many_values<false>(blocks, count, head_dim, state.output);
     } else {
+      limit_slots(keys, b, blocks[0]);
+      weigh_keys<true>(blocks, count, state);
       add_many_values<true>(blocks, count, head_dim, state.output);
     }
   }

@@ -51,15 +51,14 @@ HWY_INLINE V fused(D d, V a, V b, V c) {
 #endif
 }
 
-// canonical_exp of base/canonical_math.h, operation by operation.
+// canonical_exp of base/canonical_math.h for x <= kHigh or NaN, operation by operation; a larger x
+// gives any number.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V exp_lanes(D d, V x) {
+HWY_INLINE V exp_bounded_lanes(D d, V x) {
   using C = ExpConstants;
   const hn::Rebind<std::uint32_t, D> bits;
   const V one = hn::Set(d, 1.0F);
   const auto underflow = hn::Lt(x, hn::Set(d, C::kLow));
-  const V high = hn::Set(d, C::kHigh);
-  x = hn::IfThenElse(hn::Gt(x, high), high, x);
   const V magic = hn::Set(d, C::kRoundMagic);
   const V shifted = fused(d, x, hn::Set(d, C::kLog2e), magic);
   const V n = hn::Sub(shifted, magic);
@@ -74,6 +73,13 @@ HWY_INLINE V exp_lanes(D d, V x) {
   const auto power = hn::Add(hn::ShiftLeft<23>(hn::BitCast(bits, shifted)),
                              hn::Set(bits, std::uint32_t{0x3F800000U}));
   return hn::IfThenElse(underflow, hn::Zero(d), hn::Mul(p, hn::BitCast(d, power)));
+}
+
+// canonical_exp of any x.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_lanes(D d, V x) {
+  const V high = hn::Set(d, ExpConstants::kHigh);
+  return exp_bounded_lanes(d, hn::IfThenElse(hn::Gt(x, high), high, x));
 }
 
 // canonical_silu, likewise.
