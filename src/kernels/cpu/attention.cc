@@ -17,7 +17,9 @@ namespace HWY_NAMESPACE {
 void attend_tiles(const AttentionArgs& a, std::span<const AttentionTile> tiles) {
   const auto room =
       hwy::AllocateAligned<float>(static_cast<std::size_t>(2 * kTileQueries * a.cache.head_dim));
-  for (const AttentionTile& tile : tiles) {
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    if (t + 1 < tiles.size()) prefetch_rows(a, tiles[t + 1]);
+    const AttentionTile& tile = tiles[t];
     if (tile.queries.size() <= kFewQueries) {
       attend_few(a, tile, room.get());
     } else {
