@@ -63,20 +63,27 @@ struct AttentionShape {
   std::int64_t q_heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
+  KvType type = KvType::F32;
 
   std::int64_t blocks() const { return (context + kKvBlockTokens - 1) / kKvBlockTokens; }
-  std::int64_t floats() const {  // of all keys; as many of values
-    return requests * blocks() * kKvBlockTokens * kv_heads * head_dim;
+  std::int64_t bytes() const {  // of all keys; as many of values
+    return requests * blocks() * kv_heads * kv_tile_bytes(type, kKvBlockTokens, head_dim);
   }
 };
 
 // Requests take turns, one a call, so that a large cache is read from memory.
 void attention(benchmark::State& state) {
   const auto device = make_device("cpu");
-  const AttentionShape s{state.range(0), state.range(1), state.range(2),
-                         state.range(3), state.range(4), state.range(5)};
-  std::vector<float> k = random_floats(s.floats());
-  std::vector<float> v = k;
+  const AttentionShape s{state.range(0),
+                         state.range(1),
+                         state.range(2),
+                         state.range(3),
+                         state.range(4),
+                         state.range(5),
+                         kKvTypes[static_cast<std::size_t>(state.range(6))]};
+  // Zeros in every type take no longer than other numbers.
+  std::vector<std::byte> k(static_cast<std::size_t>(s.bytes()));
+  std::vector<std::byte> v = k;
   const std::vector<float> q = random_floats(s.rows * s.q_heads * s.head_dim);
   std::vector<float> out(q.size());
   std::vector<std::int32_t> table(static_cast<std::size_t>(s.requests * s.blocks()));
@@ -101,7 +108,7 @@ void attention(benchmark::State& state) {
                        .out = {out.data(), s.q_heads * s.head_dim},
                        .positions = positions,
                        .block_tables = tables,
-                       .cache = {k.data(), v.data(), s.kv_heads, s.head_dim},
+                       .cache = {k.data(), v.data(), s.kv_heads, s.head_dim, s.type},
                        .window = 0,
                        .scale = 0.125F});
     benchmark::ClobberMemory();
@@ -112,7 +119,7 @@ void attention(benchmark::State& state) {
       benchmark::Counter(static_cast<double>(s.rows) * count, benchmark::Counter::kIsRate);
   state.counters["flop"] = benchmark::Counter(4.0 * head_keys * count, benchmark::Counter::kIsRate);
   state.counters["cache_bytes"] = benchmark::Counter(
-      static_cast<double>(s.floats() / s.requests * 8) * count, benchmark::Counter::kIsRate);
+      static_cast<double>(2 * s.bytes() / s.requests) * count, benchmark::Counter::kIsRate);
 }
 
 void silu_mul(benchmark::State& state) {
@@ -142,17 +149,20 @@ BENCHMARK_CAPTURE(gemm, f32, DType::F32)->Apply(gemm_shapes);
 BENCHMARK_CAPTURE(gemm, bf16_cold, DType::BF16)
     ->ArgNames({"rows", "k", "n"})
     ->Args({1, 4096, 14336});
-BENCHMARK(attention)
-    ->ArgNames({"rows", "context", "requests", "q_heads", "kv_heads", "head_dim"})
-    ->Args({512, 512, 1, 16, 16, 32})
-    ->Args({512, 512, 1, 16, 16, 64})
-    ->Args({512, 512, 1, 8, 2, 64})
-    ->Args({512, 512, 1, 8, 2, 128})
-    ->Args({1, 512, 1, 8, 2, 64})
-    ->Args({1, 4096, 4, 16, 16, 32})
-    ->Args({1, 4096, 4, 16, 16, 64})
-    ->Args({1, 4096, 32, 8, 2, 64})
-    ->Args({1, 4096, 16, 32, 4, 128});
+void attention_shapes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"rows", "context", "requests", "q_heads", "kv_heads", "head_dim", "kv_type"});
+  for (std::int64_t type = 0; type < std::ssize(kKvTypes); ++type) {
+    b->Args({512, 512, 1, 16, 16, 32, type});
+    b->Args({512, 512, 1, 16, 16, 64, type});
+    b->Args({512, 512, 1, 8, 2, 128, type});
+    b->Args({1, 512, 1, 8, 2, 64, type});
+    b->Args({1, 4096, 16, 16, 16, 32, type});
+    b->Args({1, 4096, 8, 16, 16, 64, type});
+    b->Args({1, 4096, 16, 32, 4, 128, type});
+  }
+}
+
+BENCHMARK(attention)->Apply(attention_shapes);
 BENCHMARK(silu_mul)->Arg(4096);
 
 }  // namespace

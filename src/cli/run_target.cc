@@ -34,11 +34,19 @@ Result<std::vector<std::string>> fit_to_engine(Plan& plan, const ModelSpec& mode
   std::vector<std::string> notes;
   if (plan.precision) {
     const Precision& p = *plan.precision;
-    for (const NumberFormat format : {p.experts, p.linear, p.other, p.kv}) {
+    for (const NumberFormat format : {p.experts, p.linear, p.other}) {
       if (engine_dtype(format)) continue;
       return refused(plan, fmt::format("the plan's precision ({}) holds {}, which run does not "
                                        "compute with",
                                        to_string(p), to_string(format)));
+    }
+    if (!kv_type_of(p.kv)) {
+      return make_error(ErrorCode::Unsupported,
+                        fmt::format("the plan's precision ({}) holds the cache in {}, which run "
+                                    "does not; to run the plan here, write kv: f32, bf16, f16 or "
+                                    "int8",
+                                    to_string(p), to_string(p.kv)),
+                        plan.file);
     }
     if (p.experts != p.linear || p.other != p.linear) {
       return refused(plan,
@@ -48,10 +56,7 @@ Result<std::vector<std::string>> fit_to_engine(Plan& plan, const ModelSpec& mode
     }
     const DType wanted = *engine_dtype(p.linear);
     if (wanted != model.dtype) plan.weight_dtype = wanted;
-    if (p.kv != NumberFormat::F32) {
-      notes.push_back(
-          fmt::format("the plan's KV cache is {}; run keeps it in f32", to_string(p.kv)));
-    }
+    plan.kv = p.kv;
   }
   if (!plan.prefill_pool.empty()) {
     notes.push_back(

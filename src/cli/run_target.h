@@ -1,9 +1,8 @@
 // run_target: a plan made for another device, as the engine here runs it.
 //
-// The bits are the same under every plan, so where prompts are computed and how the cache is stored
-// on the device meant does not change what a run prints; how weights are stored does, so a
-// precision that the engine does not compute with is refused. Held by
-// tests/e2e/plan_target_test.cc.
+// The bits are the same under every plan, so where prompts are computed does not change what a run
+// prints; how weights and cache are stored does, so a precision that the engine does not compute
+// with is refused. Held by tests/e2e/plan_target_test.cc.
 #pragma once
 
 #include <string>
@@ -15,8 +14,8 @@
 
 namespace pentafold {
 
-// Sets plan.weight_dtype by plan.precision. Returns what the reader should know of the difference
-// between the plan and its run.
+// Sets plan.weight_dtype and plan.kv by plan.precision. Returns what the reader should know of the
+// difference between the plan and its run.
 Result<std::vector<std::string>> fit_to_engine(Plan& plan, const ModelSpec& model);
 
 }  // namespace pentafold

@@ -57,9 +57,8 @@ class CacheProbe {
           args.out = {out.data(), kHeads * head_dim_};
           args.positions = positions;
           args.block_tables = tables;
-          // A device reads the cache that a rank may write.
-          args.cache = {const_cast<float*>(k_.data()), const_cast<float*>(v_.data()), kHeads,
-                        head_dim_};
+          args.cache = {reinterpret_cast<std::byte*>(k_.data()),
+                        reinterpret_cast<std::byte*>(v_.data()), kHeads, head_dim_, KvType::F32};
           args.scale = 0.125F;
           device_.attention(args);
           request = (request + 1) % requests_;

@@ -189,23 +189,28 @@ TEST(Rows, BlockTablesKeepSchedulingGroupsApart) {
 }
 
 TEST(KvCache, LayersAreDisjointAndStartAtZero) {
-  const KvShape shape{3, 5, 2, 4};
-  const KvCache cache(shape);
-  EXPECT_EQ(shape.bytes(), 3 * 2 * 5 * kKvBlockTokens * 2 * 4 * 4);
-  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-    const KvLayer kv = cache.layer(layer);
-    EXPECT_EQ(kv.kv_heads, 2);
-    for (std::int64_t i = 0; i < shape.layer_floats(); ++i) {
-      EXPECT_EQ(kv.k[i], 0.0F);
-      EXPECT_EQ(kv.v[i], 0.0F);
-      kv.k[i] = static_cast<float>(layer * 2 + 1);
-      kv.v[i] = static_cast<float>(layer * 2 + 2);
+  for (const KvType type : kKvTypes) {
+    const KvShape shape{3, 5, 2, 4, type};
+    const KvCache cache(shape);
+    EXPECT_EQ(shape.bytes(), 3 * 2 * 5 * 2 * kv_tile_bytes(type, kKvBlockTokens, 4));
+    for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+      const KvLayer kv = cache.layer(layer);
+      EXPECT_EQ(kv.kv_heads, 2);
+      EXPECT_EQ(kv.type, type);
+      for (std::int64_t i = 0; i < shape.pool_bytes(); ++i) {
+        EXPECT_EQ(kv.k[i], std::byte{0});
+        EXPECT_EQ(kv.v[i], std::byte{0});
+        kv.k[i] = static_cast<std::byte>(layer * 2 + 1);
+        kv.v[i] = static_cast<std::byte>(layer * 2 + 2);
+      }
+    }
+    for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
+      EXPECT_EQ(cache.layer(layer).k[shape.pool_bytes() - 1],
+                static_cast<std::byte>(layer * 2 + 1));
+      EXPECT_EQ(cache.layer(layer).v[0], static_cast<std::byte>(layer * 2 + 2));
     }
   }
-  for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
-    EXPECT_EQ(cache.layer(layer).k[shape.layer_floats() - 1], static_cast<float>(layer * 2 + 1));
-    EXPECT_EQ(cache.layer(layer).v[0], static_cast<float>(layer * 2 + 2));
-  }
+  EXPECT_EQ(KvShape({3, 5, 2, 4}).bytes(), 3 * 2 * 5 * kKvBlockTokens * 2 * 4 * 4);
   EXPECT_EQ(KvCache({0, 5, 2, 4}).shape().bytes(), 0);
 }
 

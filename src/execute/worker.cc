@@ -45,6 +45,7 @@ Status RankWorker::prepare() {
     if (const auto* attention = std::get_if<step::Attention>(&s)) kv_heads_ = attention->kv_heads;
   }
   shape.kv_heads = kv_heads_.size();
+  shape.type = run_kv_type(context_.plan);
   kv_ = std::make_unique<KvCache>(shape);
   memory_.add(shape.bytes());
   memory_.add(static_cast<std::int64_t>(context_.rope_table.size_bytes()));

@@ -17,6 +17,7 @@
 #include <string_view>
 
 #include "base/dtype.h"
+#include "base/kv_type.h"
 #include "base/reduction_tree.h"
 #include "base/split.h"
 #include "base/team.h"
@@ -102,12 +103,13 @@ struct TreeSumArgs {
 };
 
 // One layer's KV pool of one rank: K (blocks, kv_heads, head_dim, 16), V (blocks, kv_heads, 16,
-// head_dim).
+// head_dim); with KvType::I8 each (block, kv_head) is followed by its 16 scales, f32.
 struct KvLayer {
-  float* k = nullptr;
-  float* v = nullptr;
+  std::byte* k = nullptr;
+  std::byte* v = nullptr;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
+  KvType type = KvType::F32;
 };
 
 struct KvAppendArgs {
@@ -174,13 +176,16 @@ class Device {
   virtual void rope(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
                     std::span<const std::int64_t> positions, const float* table, Rows x) const = 0;
 
+  // Stores every number rounded to nearest even; I8: integers and scale of each row's key, and of
+  // its value, in a head by quantise_group (base/quantise.h) with limit 127.
   virtual void kv_append(const KvAppendArgs& args) const = 0;
 
   // Online softmax over key blocks ascending from the first block the window touches. In a block:
-  // score[j] = scale * (chain over head_dim of fma(q, k, acc)); m' = max(m, scores seen);
-  // c = canonical_exp(m - m') (first block: m = -inf, c = 0); l = l * c; acc = acc * c; then for j
-  // ascending: p = canonical_exp(score[j] - m'), l = l + p, acc = fma(p, v[j], acc). Keys outside
-  // the window or after the row's position take no part. out = acc / l.
+  // score[j] = scale * (chain over head_dim of fma(q, k, acc)), I8: then times the key's scale;
+  // m' = max(m, scores seen); c = canonical_exp(m - m') (first block: m = -inf, c = 0); l = l * c;
+  // acc = acc * c; then for j ascending: p = canonical_exp(score[j] - m'), l = l + p, I8: p = p *
+  // the value's scale, acc = fma(p, v[j], acc). k and v are the stored numbers (I8: integers),
+  // widened. Keys outside the window or after the row's position take no part. out = acc / l.
   virtual void attention(const AttentionArgs& args) const = 0;
 
   // y = silu(gate) * up, silu by canonical_silu.

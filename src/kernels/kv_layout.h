@@ -1,9 +1,10 @@
 // Where a token's key and value lie in a layer's KV pool, and which keys a row sees.
 //
-// K is stored transposed inside a block, (head_dim, 16), so that 16 keys advance along head_dim
-// with one contiguous load a step; V is (16, head_dim), so that an output's head_dim is contiguous.
-// Pure addressing and copies, the same on every CPU device. Cost: O(rows kv_heads head_dim) to
-// append. Held by kernels/attention_test.cc.
+// A tile is one block of one KV head. K is stored transposed in it, (head_dim, 16), so that 16 keys
+// advance along head_dim with one contiguous load a step; V is (16, head_dim), so that an output's
+// head_dim is contiguous. With KvType::I8 the 16 scales follow. Pure addressing, conversion and
+// copies, the same on every CPU device. Cost: O(rows kv_heads head_dim) to append. Held by
+// kernels/attention_test.cc.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,16 @@
 
 namespace pentafold {
 
-// Offset, in floats, of the (block, kv head) tile; the same in K and in V.
+// Offset, in bytes, of the (block, kv head) tile; the same in K and in V.
 inline std::int64_t kv_tile_offset(const KvLayer& cache, std::int64_t block, std::int64_t kv_head) {
-  return (block * cache.kv_heads + kv_head) * cache.head_dim * kKvBlockTokens;
+  return (block * cache.kv_heads + kv_head) *
+         kv_tile_bytes(cache.type, kKvBlockTokens, cache.head_dim);
+}
+
+// The scales of a tile's 16 tokens; null where numbers need none.
+inline float* kv_scales(const KvLayer& cache, std::byte* tile) {
+  if (cache.type != KvType::I8) return nullptr;
+  return reinterpret_cast<float*>(tile + kKvBlockTokens * cache.head_dim);
 }
 
 // Absolute positions of the keys that the row at `position` sees; window 0: all.

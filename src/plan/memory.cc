@@ -4,6 +4,7 @@
 
 #include <numeric>
 
+#include "base/check.h"
 #include "base/units.h"
 #include "plan/memory_parts.h"
 
@@ -40,6 +41,12 @@ std::int64_t schedule_groups(const Plan& plan) {
 
 std::int64_t kv_blocks_for(std::int64_t tokens) {
   return ceil_div(tokens, kKvTokensPerBlock);
+}
+
+KvType run_kv_type(const Plan& plan) {
+  const auto type = kv_type_of(plan.kv.value_or(NumberFormat::F32));
+  CHECK(type.has_value(), "parse_kv and fit_to_engine let no other format through");
+  return *type;
 }
 
 std::int64_t planned_kv_blocks(const Plan& plan) {
@@ -146,9 +153,10 @@ std::int64_t kv_bytes(const LoweringContext& context, const RankProgram& program
     }
   }
   const std::int64_t groups = ceil_div(run.groups, stage.dp);
+  const std::int64_t tile =
+      kv_tile_bytes(run_kv_type(context.plan), kKvTokensPerBlock, context.model.head_dim);
   return capped_product({context.mesh.layers(program.place.stage).size(), groups,
-                         run.blocks_per_group, kKvTokensPerBlock, kv_heads, context.model.head_dim,
-                         2, 4});
+                         run.blocks_per_group, kv_heads, tile, 2});
 }
 
 MemoryUse memory_use(const LoweringContext& context, const RankProgram& program,

@@ -40,6 +40,9 @@ std::int64_t schedule_groups(const Plan& plan);
 // Blocks that `tokens` consecutive tokens occupy.
 std::int64_t kv_blocks_for(std::int64_t tokens);
 
+// What the engine holds the plan's cache in.
+KvType run_kv_type(const Plan& plan);
+
 // KV blocks of each scheduling group: the plan's kv_blocks; else as many as its `requests` section
 // needs to run all at once; else 0: nothing says how many.
 std::int64_t planned_kv_blocks(const Plan& plan);

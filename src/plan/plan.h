@@ -74,6 +74,7 @@ struct Plan {
   std::int64_t max_batch = 64;       // most requests in one step, per replica
   std::int64_t kv_blocks = 0;  // blocks of 16 tokens per dp group; 0: as many as the run needs
   std::optional<DType> weight_dtype;      // nothing given: as stored
+  std::optional<NumberFormat> kv;         // that a run's cache is held in; nothing given: f32
   std::optional<double> capacity_factor;  // nothing given: dropless
   OverflowPolicy overflow = OverflowPolicy::Drop;
   std::int64_t device_memory_bytes = 0;  // 0: not checked

@@ -20,7 +20,7 @@ namespace {
 // hostile file of this size costs 600 MB and 4 s, nearly all inside yaml-cpp.
 constexpr std::size_t kMaxPlanBytes = 2'000'000;
 
-constexpr std::array<std::string_view, 22> kPlanKeys = {"model",
+constexpr std::array<std::string_view, 23> kPlanKeys = {"model",
                                                         "replicas",
                                                         "pp",
                                                         "stages",
@@ -38,6 +38,7 @@ constexpr std::array<std::string_view, 22> kPlanKeys = {"model",
                                                         "capacity_factor",
                                                         "overflow",
                                                         "weights",
+                                                        "kv",
                                                         "device_memory",
                                                         "precision",
                                                         "device",
@@ -216,6 +217,7 @@ Status read_run_settings(const YamlMap& map, Plan& plan) {
     PF_ASSIGN(plan.*key.field, map.integer(key.name, plan.*key.field, key.low, key.high));
   }
   PF_TRY(read_word(map, "weights", parse_weights, plan.weight_dtype));
+  PF_TRY(read_word(map, "kv", parse_kv, plan.kv));
   PF_TRY(read_word(map, "overflow", parse_overflow, plan.overflow));
   PF_TRY(read_word(map, "capacity_factor", parse_capacity_factor, plan.capacity_factor));
   PF_TRY(read_word(map, "device_memory", parse_byte_size, plan.device_memory_bytes));
@@ -228,6 +230,9 @@ Status read_precision(const YamlMap& map, Plan& plan) {
   if (map.has("weights")) {
     return map.error_at("precision",
                         "weights and precision both say how weights are stored; keep one");
+  }
+  if (map.has("kv")) {
+    return map.error_at("precision", "kv and precision both say how the cache is stored; keep one");
   }
   PF_ASSIGN(const YAML::Node node, map.node("precision"));
   if (!node.IsMap()) return read_word(map, "precision", parse_precision, plan.precision);

@@ -68,13 +68,14 @@ TEST(PlanFile, FiveLinesAreAPlan) {
   EXPECT_EQ(plan.microbatches, 4);
   EXPECT_EQ(plan.world(), 8);
   EXPECT_EQ(plan.weight_dtype, std::nullopt);
+  EXPECT_EQ(plan.kv, std::nullopt);
   EXPECT_EQ(plan.capacity_factor, std::nullopt);
 }
 
 TEST(PlanFile, EveryRunSettingArrives) {
   const Plan plan = parsed(
       "model: /models/big\nreplicas: 3\nmicrobatches: 2\nprefill_chunk: 48\nmax_batch: 7\n"
-      "kv_blocks: 99\nweights: bf16\ncapacity_factor: 1.25\noverflow: next_best\n"
+      "kv_blocks: 99\nweights: bf16\nkv: int8\ncapacity_factor: 1.25\noverflow: next_best\n"
       "device_memory: 64GiB\nrequests: {count: 5, prompt_tokens: 11, max_tokens: 13, seed: 17}\n");
   EXPECT_EQ(plan.model, "/models/big");
   EXPECT_EQ(plan.replicas, 3);
@@ -82,6 +83,7 @@ TEST(PlanFile, EveryRunSettingArrives) {
   EXPECT_EQ(plan.max_batch, 7);
   EXPECT_EQ(plan.kv_blocks, 99);
   EXPECT_EQ(plan.weight_dtype, DType::BF16);
+  EXPECT_EQ(plan.kv, NumberFormat::INT8);
   EXPECT_EQ(plan.capacity_factor, 1.25);
   EXPECT_EQ(plan.overflow, OverflowPolicy::NextBest);
   EXPECT_EQ(plan.device_memory_bytes, std::int64_t{64} << 30);
@@ -109,6 +111,8 @@ TEST(PlanFile, PrecisionIsAWordOrAMapping) {
   expect_says(complaint("precision: {kv: 8}\n"), {"p.yaml:1: ", "number format"});
   expect_says(complaint("weights: bf16\nprecision: bf16\n"), {"p.yaml:2: ", "keep one"});
   expect_says(complaint("precision: [fp8]\n"), {"p.yaml:1: "});
+  expect_says(complaint("kv: bf16\nprecision: bf16\n"), {"p.yaml:2: ", "keep one"});
+  expect_says(complaint("kv: fp8\n"), {"p.yaml:1: ", "f32, bf16, f16, int8"});
   expect_says(complaint("device: \"a b\"\n"), {"p.yaml:1: ", "h200-sxm"});
   expect_says(complaint("prefill_pool: ''\n"), {"p.yaml:1: ", "plan file"});
   EXPECT_FALSE(parse_plan_shorthand("precision=fp8,weights=bf16").ok());

@@ -85,6 +85,14 @@ Result<std::optional<DType>> parse_weights(const std::string& text) {
   return kTypes[index];
 }
 
+Result<NumberFormat> parse_kv(const std::string& text) {
+  static constexpr std::array<std::string_view, 4> kWords = {"f32", "bf16", "f16", "int8"};
+  static constexpr std::array<NumberFormat, 4> kFormats = {NumberFormat::F32, NumberFormat::BF16,
+                                                           NumberFormat::F16, NumberFormat::INT8};
+  PF_ASSIGN(const std::size_t index, parse_word("kv", text, kWords));
+  return kFormats[index];
+}
+
 Result<std::int64_t> parse_byte_size(const std::string& text) {
   auto read = to_bytes(text);
   if (!read) read = to_number(text);

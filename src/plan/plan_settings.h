@@ -74,6 +74,7 @@ StagePlan make_stage(const StageSettings& settings);
 Result<PlacementStyle> parse_placement(const std::string& text);
 Result<OverflowPolicy> parse_overflow(const std::string& text);
 Result<std::optional<DType>> parse_weights(const std::string& text);  // nullopt: as_stored
+Result<NumberFormat> parse_kv(const std::string& text);
 
 // "64GB" (powers of 1000), "64GiB" (powers of 1024), "1.5 TB", "68719476736" -> bytes.
 Result<std::int64_t> parse_byte_size(const std::string& text);

@@ -47,7 +47,7 @@ Status set_placement(Shorthand& out, const std::string& text) {
   return store(parse_placement(text), out.stage.placement);
 }
 
-constexpr std::array<WordKey, 8> kWordKeys = {{
+constexpr std::array<WordKey, 9> kWordKeys = {{
     {"pp",
      [](Shorthand& out, const std::string& text) {
        return store(parse_integer("pp", text, 1, kMaxStages), out.pp);
@@ -57,6 +57,8 @@ constexpr std::array<WordKey, 8> kWordKeys = {{
      [](Shorthand& out, const std::string& text) {
        return store(parse_weights(text), out.plan.weight_dtype);
      }},
+    {"kv",
+     [](Shorthand& out, const std::string& text) { return store(parse_kv(text), out.plan.kv); }},
     {"overflow",
      [](Shorthand& out, const std::string& text) {
        return store(parse_overflow(text), out.plan.overflow);
@@ -151,6 +153,9 @@ Result<Plan> parse_plan_shorthand(const std::string& text) {
   }
   if (out.plan.precision && out.plan.weight_dtype) {
     return refused("weights and precision both say how weights are stored; keep one");
+  }
+  if (out.plan.precision && out.plan.kv) {
+    return refused("kv and precision both say how the cache is stored; keep one");
   }
   infer_dp(out.stage);
   const StagePlan stage = make_stage(out.stage);

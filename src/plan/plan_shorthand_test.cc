@@ -24,7 +24,8 @@ void expect_says(const std::string& said, const std::vector<std::string>& parts)
 TEST(PlanShorthand, EveryKey) {
   const Plan plan = short_plan(
       "pp=2, dp=3,sp=2,tp=4,ep=12,etp=2,replicas=2,placement=spread,microbatches=2,chunk=64,"
-      "max_batch=9,kv_blocks=8,weights=f16,capacity_factor=0.5,overflow=drop,device_memory=80GB");
+      "max_batch=9,kv_blocks=8,weights=f16,kv=bf16,capacity_factor=0.5,overflow=drop,device_memory="
+      "80GB");
   ASSERT_EQ(plan.stages.size(), 2U);
   EXPECT_EQ(plan.stages[1].ranks(), 24);
   EXPECT_EQ(plan.stages[1].etp, 2);
@@ -34,6 +35,7 @@ TEST(PlanShorthand, EveryKey) {
   EXPECT_EQ(plan.max_batch, 9);
   EXPECT_EQ(plan.kv_blocks, 8);
   EXPECT_EQ(plan.weight_dtype, DType::F16);
+  EXPECT_EQ(plan.kv, NumberFormat::BF16);
   EXPECT_EQ(plan.capacity_factor, 0.5);
   EXPECT_EQ(plan.device_memory_bytes, 80'000'000'000);
 }

@@ -63,7 +63,7 @@ TEST(Plan, DescribeNamesEveryDegree) {
 
 TEST(Plan, OneRankPlanKeepsTheWorkAndDropsTheSpread) {
   Plan plan = short_plan(
-      "pp=2,tp=2,ep=4,replicas=2,microbatches=2,chunk=8,kv_blocks=3,weights=f32,"
+      "pp=2,tp=2,ep=4,replicas=2,microbatches=2,chunk=8,kv_blocks=3,weights=f32,kv=int8,"
       "capacity_factor=2,overflow=next_best,device_memory=1GB");
   plan.model = "m";
   plan.requests.requests = 3;
@@ -77,6 +77,7 @@ TEST(Plan, OneRankPlanKeepsTheWorkAndDropsTheSpread) {
   EXPECT_EQ(one.device_memory_bytes, 0);
   EXPECT_EQ(one.prefill_chunk, 8);
   EXPECT_EQ(one.weight_dtype, DType::F32);
+  EXPECT_EQ(one.kv, NumberFormat::INT8);
   EXPECT_EQ(one.capacity_factor, 2.0);
   EXPECT_EQ(one.overflow, OverflowPolicy::NextBest);
   EXPECT_EQ(one.model, "m");

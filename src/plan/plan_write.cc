@@ -170,6 +170,7 @@ std::string target_text(const Plan& plan) {
   }
   if (plan.precision) out += fmt::format("precision: {}\n", precision_value(*plan.precision));
   if (plan.weight_dtype) out += fmt::format("weights: {}\n", weights_word(*plan.weight_dtype));
+  if (plan.kv) out += fmt::format("kv: {}\n", to_string(*plan.kv));
   if (!plan.prefill_pool.empty()) {
     out += fmt::format("prefill_pool: {}\n", scalar(written_path(plan.prefill_pool, plan.file)));
   }

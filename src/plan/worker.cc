@@ -190,6 +190,7 @@ Result<Worker> worker_of(const Plan& plan, const ModelShape& model) {
   w.chunk = plan.prefill_chunk;
   w.batch = std::max<std::int64_t>(plan.max_batch / w.dp, 1);
   w.precision = plan.precision.value_or(model.stored);
+  if (plan.kv) w.precision.kv = *plan.kv;
   return w;
 }
 

@@ -66,6 +66,21 @@ NumberFormat number_format_of(DType dtype) {
   return NumberFormat::F32;
 }
 
+std::optional<KvType> kv_type_of(NumberFormat format) {
+  switch (format) {
+    case NumberFormat::F32:
+      return KvType::F32;
+    case NumberFormat::BF16:
+      return KvType::BF16;
+    case NumberFormat::F16:
+      return KvType::F16;
+    case NumberFormat::INT8:
+      return KvType::I8;
+    default:
+      return std::nullopt;
+  }
+}
+
 Result<NumberFormat> parse_number_format(std::string_view text) {
   std::vector<std::string_view> names;
   for (const NumberFormat format : kNumberFormats) {

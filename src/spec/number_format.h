@@ -8,10 +8,12 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/dtype.h"
+#include "base/kv_type.h"
 #include "base/result.h"
 
 namespace pentafold {
@@ -25,6 +27,8 @@ inline constexpr std::array<NumberFormat, 8> kNumberFormats = {
 const char* to_string(NumberFormat format);  // "bf16", "mxfp4"
 double bytes_per_value(NumberFormat format);
 NumberFormat number_format_of(DType dtype);
+// The engine's own; nothing where it has none.
+std::optional<KvType> kv_type_of(NumberFormat format);
 // The nearest known name is in the message.
 Result<NumberFormat> parse_number_format(std::string_view text);
 

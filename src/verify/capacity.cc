@@ -18,6 +18,7 @@ double real(std::int64_t value) {
 Precision precision_of(const Plan& plan, const ModelShape& model) {
   if (plan.precision) return *plan.precision;
   Precision out = model.stored;
+  out.kv = plan.kv.value_or(out.kv);
   if (plan.weight_dtype) {
     out.experts = out.linear = out.other = number_format_of(*plan.weight_dtype);
   }

@@ -72,16 +72,23 @@ TEST(PlanTarget, RunTakesThePrecisionItComputesWith) {
                     "kv_blocks: 1000000\nprefill_pool: pool.yaml\n");
   const ProcessResult other = run({plan});
   ASSERT_EQ(other.exit_code, 0) << other.err;
-  EXPECT_EQ(hash_line(other.out), hash_line(plain.out));
+  const ProcessResult same = run({"--plan", "kv=bf16", "--model", "models/tiny-moe"});
+  ASSERT_EQ(same.exit_code, 0) << same.err;
+  EXPECT_EQ(hash_line(other.out), hash_line(same.out));
+  EXPECT_NE(hash_line(other.out), hash_line(plain.out)) << "a cache in bf16 rounds";
   EXPECT_NE(other.err.find("prefill pool"), std::string::npos) << other.err;
 
-  const ProcessResult wide = run({"--plan", "precision=f32", "--model", "models/tiny-moe"});
+  const std::string all_wide =
+      folder.write("w.yaml", "precision: {experts: f32, linear: f32, other: f32, kv: f32}\n");
+  const ProcessResult wide = run({all_wide, "--model", "models/tiny-moe"});
   const ProcessResult weights = run({"--plan", "weights=f32", "--model", "models/tiny-moe"});
   EXPECT_EQ(wide.exit_code, 0) << wide.err;
   EXPECT_EQ(hash_line(wide.out), hash_line(weights.out));
 
   EXPECT_TRUE(refused(run({"--plan", "precision=fp8", "--model", "models/tiny-moe"}),
                       {"fp8", "precision: bf16"}));
+  const std::string eight = folder.write("k.yaml", "precision: {kv: fp8}\n");
+  EXPECT_TRUE(refused(run({eight, "--model", "models/tiny-moe"}), {"fp8", "kv: f32, bf16"}));
   const std::string mixed = folder.write("m.yaml", "precision: {experts: f32}\n");
   EXPECT_TRUE(refused(run({mixed, "--model", "models/tiny-moe"}), {"one type"}));
   EXPECT_TRUE(refused(run({"--plan", "tp=1", "--model", "qwen3-30b-a3b"}),

@@ -67,12 +67,14 @@ struct Case {
   std::int64_t max_batch = 8;
   std::int64_t prefill_chunk = 512;
   std::int64_t microbatches = 1;
+  std::optional<NumberFormat> kv;
 };
 
 // As many equal requests as the batch takes, so that their steps are the largest planned.
 MemoryReport run_at_its_bounds(const ModelSpec& model, const Case& c) {
   Plan plan = make_plan(c.degrees, model);
   plan.microbatches = c.microbatches;
+  plan.kv = c.kv;
   EngineHooks hooks;
   hooks.wrap_device = [&](std::unique_ptr<Device> inner) {
     return std::make_unique<SkewedDevice>(std::move(inner), model.experts);
@@ -98,6 +100,7 @@ TEST(MemoryPeak, PredictedIsHeldAndReached) {
       c.max_batch = draw % 2 == 0 ? 4 : 8;
       c.prefill_chunk = draw % 3 == 0 ? 5 : 512;
       c.microbatches = d.pp > 1 && draw % 5 == 0 ? 2 : 1;
+      if (draw % 7 < 2) c.kv = draw % 7 == 0 ? NumberFormat::INT8 : NumberFormat::BF16;
       const MemoryReport memory = run_at_its_bounds(model, c);
       const std::string where = model.name + " " + to_string(d);
       EXPECT_GE(memory.predicted_peak, memory.peak) << where;

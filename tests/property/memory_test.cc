@@ -84,15 +84,20 @@ TEST(Memory, KvPoolIsTheCaches) {
   plan.stages[1].sp = 1;
   plan.stages[0].layers = 1;
   plan.stages[1].layers = 3;
-  const auto context = LoweringContext::make(plan, model);
+  auto context = LoweringContext::make(plan, model);
   ASSERT_TRUE(context.ok());
   const std::int64_t blocks = 7;
   const RunBounds run = planned_bounds(plan, blocks);
-  // 4 scheduling groups: the first stage keeps two of them on each dp group, half the KV heads.
-  EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(0)), run),
-            (KvShape{1, 2 * blocks, model.kv_heads / 2, model.head_dim}).bytes());
-  EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(4)), run),
-            (KvShape{3, blocks, model.kv_heads, model.head_dim}).bytes());
+  for (const NumberFormat format :
+       {NumberFormat::F32, NumberFormat::BF16, NumberFormat::F16, NumberFormat::INT8}) {
+    context->plan.kv = format;
+    const KvType type = run_kv_type(context->plan);
+    // 4 scheduling groups: the first stage keeps two of them on each dp group, half the KV heads.
+    EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(0)), run),
+              (KvShape{1, 2 * blocks, model.kv_heads / 2, model.head_dim, type}).bytes());
+    EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(4)), run),
+              (KvShape{3, blocks, model.kv_heads, model.head_dim, type}).bytes());
+  }
   EXPECT_EQ(kKvTokensPerBlock, kKvBlockTokens);
 }
 

@@ -35,7 +35,7 @@ constexpr int vectors_each(int queries) {
 }
 
 // Into the second-level cache: the nearest has no room for blocks to come.
-HWY_INLINE void prefetch(const float* at) {
+HWY_INLINE void prefetch(const std::byte* at) {
   __builtin_prefetch(at, 0, 2);
 }
 
@@ -54,25 +54,27 @@ template <int kCount>
 struct FewBlocks {
   int blocks = 0;
   std::int64_t head_dim = 0;
-  const float* k[kFewBlocks] = {};       // (head_dim, 16)
-  const float* v[kFewBlocks] = {};       // (16, head_dim)
-  const float* next_k[kFewBlocks] = {};  // what the next group will read
-  const float* next_v[kFewBlocks] = {};
+  const std::byte* k[kFewBlocks] = {};       // (head_dim, 16)
+  const std::byte* v[kFewBlocks] = {};       // (16, head_dim)
+  const std::byte* next_k[kFewBlocks] = {};  // what the next group will read
+  const std::byte* next_v[kFewBlocks] = {};
+  const float* k_scales[kFewBlocks] = {};
+  const float* v_scales[kFewBlocks] = {};
   HWY_ALIGN float p[kCount * kFewBlocks * kSlots];
   HWY_ALIGN float c[kFewQueries * kFewBlocks];
 };
 
 // p = scale * (q . key), one chain over head_dim each, for kColumns vectors of keys from `first`.
-template <int kCount, int kColumns>
+template <KvType kType, int kCount, int kColumns>
 HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int first,
                           FewBlocks<kCount>& group) {
   const Lanes16 d;
-  const float* k[kColumns];
-  const float* next[kColumns];
+  const std::byte* k[kColumns];
+  const std::byte* next[kColumns];
   hn::Vec<Lanes16> acc[kCount][kColumns];
   PF_UNROLL
   for (int i = 0; i < kColumns; ++i) {
-    const int lane = (first + i) % kVectors * kLanes;
+    const std::int64_t lane = (first + i) % kVectors * kLanes * size_of(kType);
     k[i] = group.k[(first + i) / kVectors] + lane;
     next[i] = group.next_k[(first + i) / kVectors] + lane;
     PF_UNROLL
@@ -82,8 +84,8 @@ HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int firs
     hn::Vec<Lanes16> key[kColumns];
     PF_UNROLL
     for (int i = 0; i < kColumns; ++i) {
-      key[i] = hn::LoadU(d, k[i] + e * kSlots);
-      if (i % kVectors == 0) prefetch(next[i] + e * kSlots);
+      key[i] = load_stored<kType>(d, k[i], e * kSlots);
+      if (i % kVectors == 0) prefetch(next[i] + e * kSlots * size_of(kType));
     }
     PF_UNROLL
     for (int r = 0; r < kCount; ++r) {
@@ -94,11 +96,15 @@ HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int firs
   }
   const auto factor = hn::Set(d, scale);
   PF_UNROLL
-  for (int r = 0; r < kCount; ++r) {
+  for (int i = 0; i < kColumns; ++i) {
+    const float* scales = group.k_scales[(first + i) / kVectors];
     PF_UNROLL
-    for (int i = 0; i < kColumns; ++i) {
-      hn::Store(hn::Mul(factor, acc[r][i]), d,
-                group.p + r * kFewBlocks * kSlots + (first + i) * kLanes);
+    for (int r = 0; r < kCount; ++r) {
+      auto score = hn::Mul(factor, acc[r][i]);
+      if constexpr (kType == KvType::I8) {
+        score = hn::Mul(score, hn::LoadU(d, scales + (first + i) % kVectors * kLanes));
+      }
+      hn::Store(score, d, group.p + r * kFewBlocks * kSlots + (first + i) * kLanes);
     }
   }
 }
@@ -149,11 +155,17 @@ HWY_INLINE void weigh_few(int r, Range seen, FewQueries<kCount>& state, FewBlock
     for (std::int64_t j = seen.begin; j < seen.end; ++j) sum = sum + p[j];
   }
   state.sum[r] = sum;
+  for (int b = 0; b < group.blocks && group.v_scales[b] != nullptr; ++b) {
+    float* p = group.p + (r * kFewBlocks + b) * kSlots;
+    for (int i = 0; i < kSlots; i += kLanes) {
+      hn::Store(hn::Mul(hn::Load(d, p + i), hn::LoadU(d, group.v_scales[b] + i)), d, p + i);
+    }
+  }
 }
 
 // output[e] = output[e] * c, then the chain over slots `seen`, block by block, for queries
 // first .. first + kRows - 1 and kWidth vectors of elements from e.
-template <int kRows, int kWidth, int kCount, class D>
+template <KvType kType, int kRows, int kWidth, int kCount, class D>
 HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int first, std::int64_t e,
                         float* HWY_RESTRICT output) {
   const std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(D()));
@@ -177,8 +189,8 @@ HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int fir
       hn::Vec<D> value[kWidth];
       PF_UNROLL
       for (int i = 0; i < kWidth; ++i) {
-        value[i] = hn::LoadU(d, group.v[b] + at + i * lanes);
-        if (i * lanes % kLanes == 0) prefetch(group.next_v[b] + at + i * lanes);
+        value[i] = load_stored<kType>(d, group.v[b], at + i * lanes);
+        prefetch(group.next_v[b] + (at + i * lanes) * size_of(kType));
       }
       PF_UNROLL
       for (int r = 0; r < kRows; ++r) {
@@ -198,38 +210,38 @@ HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int fir
 }
 
 // add_few over the whole head: wide steps first, then whatever head_dim leaves over.
-template <int kRows, int kCount>
+template <KvType kType, int kRows, int kCount>
 HWY_NOINLINE void add_few_values(const FewBlocks<kCount>& group, Range seen, int first,
                                  float* output) {
   constexpr int kWidth = vectors_each(kRows);
   const std::int64_t head_dim = group.head_dim;
   std::int64_t e = 0;
   for (; e + kWidth * kLanes <= head_dim; e += kWidth * kLanes) {
-    add_few<kRows, kWidth>(Lanes16(), group, seen, first, e, output);
+    add_few<kType, kRows, kWidth>(Lanes16(), group, seen, first, e, output);
   }
   for (; e + kLanes <= head_dim; e += kLanes) {
-    add_few<kRows, 1>(Lanes16(), group, seen, first, e, output);
+    add_few<kType, kRows, 1>(Lanes16(), group, seen, first, e, output);
   }
   const hn::CappedTag<float, 4> quarter;
   constexpr int kQuarter = static_cast<int>(hn::MaxLanes(hn::CappedTag<float, 4>()));
   for (; e + kQuarter <= head_dim; e += kQuarter) {
-    add_few<kRows, 1>(quarter, group, seen, first, e, output);
+    add_few<kType, kRows, 1>(quarter, group, seen, first, e, output);
   }
   for (; e < head_dim; ++e) {
-    add_few<kRows, 1>(hn::CappedTag<float, 1>(), group, seen, first, e, output);
+    add_few<kType, kRows, 1>(hn::CappedTag<float, 1>(), group, seen, first, e, output);
   }
 }
 
 // Scores of every block of the group.
-template <int kCount>
+template <KvType kType, int kCount>
 HWY_NOINLINE void score_group(const FewQueries<kCount>& state, float scale,
                               FewBlocks<kCount>& group) {
   constexpr int kWide = vectors_each(kCount);
   constexpr int kNarrow = std::min(kWide, kVectors);
   const int columns = group.blocks * kVectors;
   int i = 0;
-  for (; i + kWide <= columns; i += kWide) score_few<kCount, kWide>(state, scale, i, group);
-  for (; i < columns; i += kNarrow) score_few<kCount, kNarrow>(state, scale, i, group);
+  for (; i + kWide <= columns; i += kWide) score_few<kType, kCount, kWide>(state, scale, i, group);
+  for (; i < columns; i += kNarrow) score_few<kType, kCount, kNarrow>(state, scale, i, group);
 }
 
 // Blocks that a query of the tile reads, and blocks that all its queries see whole.
@@ -274,10 +286,12 @@ HWY_INLINE void open_blocks(const AttentionArgs& a, const AttentionTile& tile, R
     group.v[i] = a.cache.v + at;
     group.next_k[i] = a.cache.k + next;
     group.next_v[i] = a.cache.v + next;
+    group.k_scales[i] = kv_scales(a.cache, a.cache.k + at);
+    group.v_scales[i] = kv_scales(a.cache, a.cache.v + at);
   }
 }
 
-template <int kCount>
+template <KvType kType, int kCount>
 void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* output) {
   const std::int64_t head_dim = a.cache.head_dim;
   FewQueries<kCount> state;
@@ -288,10 +302,10 @@ void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* out
     const bool full = b >= keys.full.begin && b < keys.full.end;
     const std::int64_t end = full ? std::min(b + kFewBlocks, keys.full.end) : b + 1;
     open_blocks<kCount>(a, tile, {b, end}, keys.some.end - 1, group);
-    score_group<kCount>(state, a.scale, group);
+    score_group<kType, kCount>(state, a.scale, group);
     if (full) {
       for (int r = 0; r < kCount; ++r) weigh_few<kCount>(r, {0, kSlots}, state, group);
-      add_few_values<kCount, kCount>(group, {0, kSlots}, 0, output);
+      add_few_values<kType, kCount, kCount>(group, {0, kSlots}, 0, output);
       continue;
     }
     for (int r = 0; r < kCount; ++r) {
@@ -299,7 +313,7 @@ void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* out
                        std::min<std::int64_t>(state.keys[r].end - b * kSlots, kSlots)};
       if (seen.begin >= seen.end) continue;
       weigh_few<kCount>(r, seen, state, group);
-      add_few_values<1, kCount>(group, seen, r, output + r * head_dim);
+      add_few_values<kType, 1, kCount>(group, seen, r, output + r * head_dim);
     }
   }
   for (int r = 0; r < tile.queries.size(); ++r) {
@@ -312,13 +326,27 @@ void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* out
   }
 }
 
+template <KvType kType>
+void attend_few_in(const AttentionArgs& a, const AttentionTile& tile, float* room) {
+  const std::int64_t queries = tile.queries.size();
+  if (queries == 1) return attend_few_of<kType, 1>(a, tile, room);
+  if (queries == 2) return attend_few_of<kType, 2>(a, tile, room);
+  if (queries <= 4) return attend_few_of<kType, 4>(a, tile, room);
+  attend_few_of<kType, 8>(a, tile, room);
+}
+
 // `room` holds kFewQueries * head_dim floats.
 void attend_few(const AttentionArgs& a, const AttentionTile& tile, float* room) {
-  const std::int64_t queries = tile.queries.size();
-  if (queries == 1) return attend_few_of<1>(a, tile, room);
-  if (queries == 2) return attend_few_of<2>(a, tile, room);
-  if (queries <= 4) return attend_few_of<4>(a, tile, room);
-  attend_few_of<8>(a, tile, room);
+  switch (a.cache.type) {
+    case KvType::F32:
+      return attend_few_in<KvType::F32>(a, tile, room);
+    case KvType::BF16:
+      return attend_few_in<KvType::BF16>(a, tile, room);
+    case KvType::F16:
+      return attend_few_in<KvType::F16>(a, tile, room);
+    case KvType::I8:
+      return attend_few_in<KvType::I8>(a, tile, room);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

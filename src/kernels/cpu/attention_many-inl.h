@@ -29,6 +29,44 @@ constexpr int kTogether = kVectors == 1 ? 16 : 4;
 // Blocks whose values are added in one pass over the output.
 constexpr int kManyBlocks = 4;
 
+// `count` numbers of a tile as floats.
+template <KvType kType>
+HWY_NOINLINE void widen_tile_of(const std::byte* tile, std::int64_t count, float* to) {
+  for_lanes(count, [&](auto d, std::int64_t i)
+                       HWY_ATTR { hn::StoreU(load_stored<kType>(d, tile, i), d, to + i); });
+}
+
+// The numbers of a tile as floats: where they lie, or in `room`.
+HWY_INLINE const float* widened_tile(const KvLayer& cache, const std::byte* tile, float* room) {
+  const std::int64_t count = kKvBlockTokens * cache.head_dim;
+  switch (cache.type) {
+    case KvType::F32:
+      return reinterpret_cast<const float*>(tile);
+    case KvType::BF16:
+      widen_tile_of<KvType::BF16>(tile, count, room);
+      break;
+    case KvType::F16:
+      widen_tile_of<KvType::F16>(tile, count, room);
+      break;
+    case KvType::I8:
+      widen_tile_of<KvType::I8>(tile, count, room);
+      break;
+  }
+  return room;
+}
+
+// p[j] = p[j] * scales[j] of all queries.
+HWY_INLINE void scale_slots(const float* scales, float* HWY_RESTRICT p) {
+  const Lanes16 d;
+  for (int j = 0; j < static_cast<int>(kKvBlockTokens); ++j) {
+    const auto scale = hn::Set(d, scales[j]);
+    for (int v = 0; v < kVectors; ++v) {
+      float* at = p + j * kQueries + v * kLanes;
+      hn::Store(hn::Mul(hn::Load(d, at), scale), d, at);
+    }
+  }
+}
+
 // What the sixteen queries carry from one block to the next; `output` is (head_dim, 16).
 struct ManyQueries {
   const float* q = nullptr;  // (head_dim, 16)
@@ -40,6 +78,7 @@ struct ManyQueries {
 // One block's part for all queries; slots [from, to) are the keys a query sees.
 struct ManyBlock {
   const float* v = nullptr;  // (16, head_dim)
+  const float* v_scales = nullptr;
   HWY_ALIGN float p[kKvBlockTokens * kQueries];
   HWY_ALIGN float c[kQueries];
   HWY_ALIGN std::int32_t from[kQueries];
@@ -139,6 +178,9 @@ HWY_NOINLINE void weigh_keys(ManyBlock* blocks, int count, ManyQueries& state) {
       }
     }
     hn::Store(sum, d, state.sum + v * kLanes);
+  }
+  for (int b = 0; b < count; ++b) {
+    if (blocks[b].v_scales != nullptr) scale_slots(blocks[b].v_scales, blocks[b].p);
   }
 }
 
@@ -315,14 +357,32 @@ HWY_INLINE void scatter_outputs(const AttentionArgs& a, const AttentionTile& til
   }
 }
 
-// `room` holds 2 * 16 * head_dim floats, aligned.
+// Reads the tile at offset `tile` of the cache: the scores of its keys, and its values.
+HWY_INLINE void open_block(const AttentionArgs& a, std::int64_t tile, const ManyQueries& state,
+                           float* room, ManyBlock& block) {
+  const std::int64_t tile_floats = kKvBlockTokens * a.cache.head_dim;
+  std::byte* k = a.cache.k + tile;
+  std::byte* v = a.cache.v + tile;
+  score_keys(state.q, widened_tile(a.cache, k, room), a.cache.head_dim, a.scale, block.p);
+  if (const float* scales = kv_scales(a.cache, k)) scale_slots(scales, block.p);
+  block.v = widened_tile(a.cache, v, room + tile_floats);
+  block.v_scales = kv_scales(a.cache, v);
+}
+
+// Floats that attend_many works in.
+constexpr std::int64_t many_room(std::int64_t head_dim) {
+  return (2 + 2 * kManyBlocks) * kTileQueries * head_dim;
+}
+
+// `room` holds many_room floats, aligned.
 void attend_many(const AttentionArgs& a, const AttentionTile& tile, float* room) {
   const std::int64_t head_dim = a.cache.head_dim;
+  const std::int64_t tile_floats = kQueries * head_dim;
   ManyQueries state;
   gather_queries(a, tile, room);
   state.q = room;
-  state.output = room + kQueries * head_dim;
-  std::fill_n(state.output, kQueries * head_dim, 0.0F);
+  state.output = room + tile_floats;
+  std::fill_n(state.output, tile_floats, 0.0F);
   std::fill_n(state.max, kQueries, -std::numeric_limits<float>::infinity());
   std::fill_n(state.sum, kQueries, 0.0F);
   const ManyKeys keys = keys_of_tile(a, tile);
@@ -333,9 +393,8 @@ void attend_many(const AttentionArgs& a, const AttentionTile& tile, float* room)
     const bool full = b >= keys.full.begin && b < keys.full.end;
     count = full ? static_cast<int>(std::min<std::int64_t>(kManyBlocks, keys.full.end - b)) : 1;
     for (int i = 0; i < count; ++i) {
-      const std::int64_t at = kv_tile_offset(a.cache, table[b + i], tile.kv_head);
-      blocks[i].v = a.cache.v + at;
-      score_keys(state.q, a.cache.k + at, head_dim, a.scale, blocks[i].p);
+      open_block(a, kv_tile_offset(a.cache, table[b + i], tile.kv_head), state,
+                 room + 2 * (1 + i) * tile_floats, blocks[i]);
     }
     if (full) {
       weigh_keys<false>(blocks, count, state);

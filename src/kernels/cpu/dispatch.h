@@ -1,7 +1,8 @@
 // The vectorised kernels behind the cpu device; each picks its instruction set on the call.
 //
 // Contracts are those of the Device methods of the same name. Matrix products compute one block of
-// their outputs and attention some of its tiles, so that a team can share the work. Cost and tests: cpu_device.h.
+// their outputs and attention some of its tiles, so that a team can share the work. Cost and tests:
+// cpu_device.h.
 #pragma once
 
 #include <cstdint>

@@ -47,28 +47,6 @@ struct TileInput {
   bool onto = false;  // out = out + chains: a right child joins its left
 };
 
-template <DType kType, class D>
-HWY_INLINE hn::Vec<D> load_weights(D d, const std::byte* p) {
-  if constexpr (kType == DType::F32) {
-    return hn::LoadU(d, reinterpret_cast<const float*>(p));
-  } else if constexpr (kType == DType::BF16) {
-    const hn::Rebind<std::uint16_t, D> narrow;
-    const hn::Rebind<std::uint32_t, D> wide;
-    const auto bits = hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p));
-    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, bits)));
-  } else {
-#if HWY_NATIVE_FMA
-    const hn::Rebind<hwy::float16_t, D> narrow;
-    return hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
-#else
-    float widened[kLanes];
-    const auto* bits = reinterpret_cast<const std::uint16_t*>(p);
-    for (int l = 0; l < kLanes; ++l) widened[l] = f16_to_f32(bits[l]);
-    return hn::LoadU(d, widened);
-#endif
-  }
-}
-
 // out[r][16 p + l]: fresh chains for kRows rows and kPanels panels; row stride kGroupWidth.
 template <DType kType, int kRows, int kPanels>
 HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
@@ -89,7 +67,7 @@ HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
     PF_UNROLL
     for (int c = 0; c < kColumns; ++c) {
       const std::int64_t panel = (c / kVectors) * in.panel_bytes;
-      w[c] = load_weights<kType>(d, in.w + panel + i * kStep + (c % kVectors) * kVectorBytes);
+      w[c] = load_widened<kType>(d, in.w + panel + i * kStep + (c % kVectors) * kVectorBytes);
     }
     PF_UNROLL
     for (int r = 0; r < kRows; ++r) {

@@ -13,6 +13,8 @@
 #include <cstdint>
 
 #include "base/canonical_math.h"
+#include "base/dtype.h"
+#include "base/kv_type.h"
 
 // The register tiles live in small arrays; they stay in registers only if these loops vanish.
 #ifndef PF_UNROLL
@@ -49,6 +51,42 @@ HWY_INLINE V fused(D d, V a, V b, V c) {
   for (std::size_t i = 0; i < hn::Lanes(d); ++i) z[i] = std::fma(x[i], y[i], z[i]);
   return hn::LoadU(d, z);
 #endif
+}
+
+// Stored numbers at p, widened.
+template <DType kType, class D>
+HWY_INLINE hn::Vec<D> load_widened(D d, const std::byte* p) {
+  if constexpr (kType == DType::F32) {
+    return hn::LoadU(d, reinterpret_cast<const float*>(p));
+  } else if constexpr (kType == DType::BF16) {
+    const hn::Rebind<std::uint16_t, D> narrow;
+    const hn::Rebind<std::uint32_t, D> wide;
+    const auto bits = hn::LoadU(narrow, reinterpret_cast<const std::uint16_t*>(p));
+    return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, bits)));
+  } else {
+#if HWY_NATIVE_FMA
+    const hn::Rebind<hwy::float16_t, D> narrow;
+    return hn::PromoteTo(d, hn::LoadU(narrow, reinterpret_cast<const hwy::float16_t*>(p)));
+#else
+    float widened[hn::MaxLanes(D())];
+    const auto* bits = reinterpret_cast<const std::uint16_t*>(p);
+    for (std::size_t l = 0; l < hn::MaxLanes(d); ++l) widened[l] = f16_to_f32(bits[l]);
+    return hn::LoadU(d, widened);
+#endif
+  }
+}
+
+// Numbers i, i + 1, ... of a tile of the KV cache, widened.
+template <KvType kType, class D>
+HWY_INLINE hn::Vec<D> load_stored(D d, const std::byte* tile, std::int64_t i) {
+  if constexpr (kType == KvType::I8) {
+    const hn::Rebind<std::int8_t, D> narrow;
+    const hn::Rebind<std::int32_t, D> wide;
+    const auto integers = hn::LoadU(narrow, reinterpret_cast<const std::int8_t*>(tile) + i);
+    return hn::ConvertTo(d, hn::PromoteTo(wide, integers));
+  } else {
+    return load_widened<float_type(kType)>(d, tile + i * size_of(kType));
+  }
 }
 
 // canonical_exp of base/canonical_math.h for x <= kHigh or NaN, operation by operation; a larger x

@@ -54,19 +54,28 @@ struct SoftmaxState {
   std::vector<float> acc;
 };
 
+// Number `i` of a tile of the cache.
+float stored_at(KvType type, const std::byte* tile, std::int64_t i) {
+  if (type == KvType::I8) return static_cast<float>(reinterpret_cast<const std::int8_t*>(tile)[i]);
+  return load_f32(tile + i * size_of(type), float_type(type));
+}
+
 // Folds keys `keys` (absolute positions inside one block) into `state`.
-void fold_block(const AttentionArgs& a, const float* q, const float* k, const float* v, Range keys,
+void fold_block(const AttentionArgs& a, const float* q, std::int64_t tile, Range keys,
                 SoftmaxState& state) {
   const std::int64_t head_dim = a.cache.head_dim;
+  const float* k_scales = kv_scales(a.cache, a.cache.k + tile);
+  const float* v_scales = kv_scales(a.cache, a.cache.v + tile);
   float score[kKvBlockTokens] = {};
   float new_max = state.max;
   for (std::int64_t t = keys.begin; t < keys.end; ++t) {
     const std::int64_t j = t % kKvBlockTokens;
     float acc = 0.0F;
     for (std::int64_t d = 0; d < head_dim; ++d) {
-      acc = std::fma(q[d], k[d * kKvBlockTokens + j], acc);
+      acc = std::fma(q[d], stored_at(a.cache.type, a.cache.k + tile, d * kKvBlockTokens + j), acc);
     }
     score[j] = a.scale * acc;
+    if (k_scales != nullptr) score[j] = score[j] * k_scales[j];
     new_max = std::max(new_max, score[j]);
   }
   const float c = canonical_exp(state.max - new_max);
@@ -74,10 +83,12 @@ void fold_block(const AttentionArgs& a, const float* q, const float* k, const fl
   for (float& value : state.acc) value = value * c;
   for (std::int64_t t = keys.begin; t < keys.end; ++t) {
     const std::int64_t j = t % kKvBlockTokens;
-    const float p = canonical_exp(score[j] - new_max);
+    float p = canonical_exp(score[j] - new_max);
     state.sum = state.sum + p;
+    if (v_scales != nullptr) p = p * v_scales[j];
     for (std::int64_t d = 0; d < head_dim; ++d) {
-      state.acc[d] = std::fma(p, v[j * head_dim + d], state.acc[d]);
+      state.acc[d] =
+          std::fma(p, stored_at(a.cache.type, a.cache.v + tile, j * head_dim + d), state.acc[d]);
     }
   }
   state.max = new_max;
@@ -94,7 +105,7 @@ void attend(const AttentionArgs& a, std::int64_t r, std::int64_t head) {
     const Range seen{std::max(keys.begin, whole.begin), std::min(keys.end, whole.end)};
     const std::int64_t tile = kv_tile_offset(a.cache, a.block_tables[r][block],
                                              a.kv_of_q[static_cast<std::size_t>(head)]);
-    fold_block(a, a.q.row(r) + head * head_dim, a.cache.k + tile, a.cache.v + tile, seen, state);
+    fold_block(a, a.q.row(r) + head * head_dim, tile, seen, state);
   }
   float* out = a.out.row(r) + head * head_dim;
   for (std::int64_t d = 0; d < head_dim; ++d) out[d] = state.acc[d] / state.sum;
