@@ -15,8 +15,7 @@ namespace pentafold::cpu {
 namespace HWY_NAMESPACE {
 
 void attend_tiles(const AttentionArgs& a, std::span<const AttentionTile> tiles) {
-  const auto room =
-      hwy::AllocateAligned<float>(static_cast<std::size_t>(many_room(a.cache.head_dim)));
+  const auto room = hwy::AllocateAligned<float>(static_cast<std::size_t>(many_room(a.cache)));
   for (std::size_t t = 0; t < tiles.size(); ++t) {
     if (t + 1 < tiles.size()) prefetch_rows(a, tiles[t + 1]);
     const AttentionTile& tile = tiles[t];

@@ -112,13 +112,18 @@ HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int firs
 // The largest score of slots `seen`; -inf if there is none.
 HWY_INLINE float max_score(const float* score, Range seen) {
   const Lanes16 d;
-  auto max = hn::Set(d, -std::numeric_limits<float>::infinity());
-  PF_UNROLL
+  const auto lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  auto max = lowest;
+  if (seen.size() == kSlots) {
+    PF_UNROLL
+    for (int v = 0; v < kVectors; ++v) max = hn::Max(max, hn::Load(d, score + v * kLanes));
+    return hn::GetLane(hn::MaxOfLanes(d, max));
+  }
   for (int v = 0; v < kVectors; ++v) {
     const auto slot = hn::Iota(d, static_cast<float>(v * kLanes));
     const auto inside = hn::And(hn::Ge(slot, hn::Set(d, static_cast<float>(seen.begin))),
                                 hn::Lt(slot, hn::Set(d, static_cast<float>(seen.end))));
-    max = hn::IfThenElse(inside, hn::Max(max, hn::Load(d, score + v * kLanes)), max);
+    max = hn::Max(max, hn::IfThenElse(inside, hn::Load(d, score + v * kLanes), lowest));
   }
   return hn::GetLane(hn::MaxOfLanes(d, max));
 }
@@ -218,6 +223,11 @@ HWY_NOINLINE void add_few_values(const FewBlocks<kCount>& group, Range seen, int
   std::int64_t e = 0;
   for (; e + kWidth * kLanes <= head_dim; e += kWidth * kLanes) {
     add_few<kType, kRows, kWidth>(Lanes16(), group, seen, first, e, output);
+  }
+  if constexpr (kWidth > 2) {
+    for (; e + 2 * kLanes <= head_dim; e += 2 * kLanes) {
+      add_few<kType, kRows, 2>(Lanes16(), group, seen, first, e, output);
+    }
   }
   for (; e + kLanes <= head_dim; e += kLanes) {
     add_few<kType, kRows, 1>(Lanes16(), group, seen, first, e, output);

@@ -369,9 +369,10 @@ HWY_INLINE void open_block(const AttentionArgs& a, std::int64_t tile, const Many
   block.v_scales = kv_scales(a.cache, v);
 }
 
-// Floats that attend_many works in.
-constexpr std::int64_t many_room(std::int64_t head_dim) {
-  return (2 + 2 * kManyBlocks) * kTileQueries * head_dim;
+// Floats that attend_many works in: queries, outputs, and what it widens.
+constexpr std::int64_t many_room(const KvLayer& cache) {
+  const std::int64_t tiles = cache.type == KvType::F32 ? 2 : 2 + 2 * kManyBlocks;
+  return tiles * kTileQueries * cache.head_dim;
 }
 
 // `room` holds many_room floats, aligned.
