@@ -67,7 +67,7 @@ struct Case {
   std::int64_t max_batch = 8;
   std::int64_t prefill_chunk = 512;
   std::int64_t microbatches = 1;
-  std::optional<NumberFormat> kv;
+  std::optional<NumberFormat> kv = std::nullopt;
 };
 
 // As many equal requests as the batch takes, so that their steps are the largest planned.

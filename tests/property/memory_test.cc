@@ -84,13 +84,13 @@ TEST(Memory, KvPoolIsTheCaches) {
   plan.stages[1].sp = 1;
   plan.stages[0].layers = 1;
   plan.stages[1].layers = 3;
-  auto context = LoweringContext::make(plan, model);
+  const auto context = LoweringContext::make(plan, model);
   ASSERT_TRUE(context.ok());
   const std::int64_t blocks = 7;
   const RunBounds run = planned_bounds(plan, blocks);
   for (const NumberFormat format :
        {NumberFormat::F32, NumberFormat::BF16, NumberFormat::F16, NumberFormat::INT8}) {
-    context->plan.kv = format;
+    plan.kv = format;  // which the context refers to
     const KvType type = run_kv_type(context->plan);
     // 4 scheduling groups: the first stage keeps two of them on each dp group, half the KV heads.
     EXPECT_EQ(kv_bytes(*context, lower_rank(*context, Rank(0)), run),
