@@ -37,7 +37,7 @@ class KvCache {
     if (bytes == 0) return;
     data_.reset(static_cast<std::byte*>(std::calloc(bytes, 1)));
     CHECK(data_ != nullptr, "verify admits only plans whose KV cache fits");
-    ask_for_large_pages(data_.get(), floats * sizeof(float));
+    ask_for_large_pages(data_.get(), bytes);
   }
 
   // `layer` counts within the stage.
