@@ -104,7 +104,7 @@ void add_predict(CLI::App& app, PredictOptions& o) {
 }
 
 // What arrives: a trace, or a process with lengths.
-void add_arrivals(CLI::App* verb, SimulateOptions& o) {
+void add_arrivals(CLI::App* verb, ArrivalOptions& o) {
   verb->add_option("--trace", o.trace,
                    "requests as they came: Azure CSV, Mooncake JSON lines, a CSV with columns of "
                    "known names, or the log of a measured run; .gz too (docs/workload-format.md)")
@@ -125,7 +125,7 @@ void add_arrivals(CLI::App* verb, SimulateOptions& o) {
                    "twice the rate");
 }
 
-void add_serving(CLI::App* verb, SimulateOptions& o) {
+void add_serving(CLI::App* verb, ServingOptions& o) {
   verb->add_option("--router", o.router,
                    "which replica: round_robin (default), least_requests, least_tokens, "
                    "prefix_aware");
@@ -156,8 +156,8 @@ void add_simulate(CLI::App& app, SimulateOptions& o) {
   verb->add_option("--engine", o.request.engine, "whose batching and fixed costs (docs/engines.md)")
       ->type_name("ENGINE");
   verb->add_option("--skew", o.request.skew, "Zipf exponent of the experts' load; 0 (default)");
-  add_arrivals(verb, o);
-  add_serving(verb, o);
+  add_arrivals(verb, o.arrivals);
+  add_serving(verb, o.serving);
   verb->add_option("--slo", o.slo, "limits that count for goodput: ttft=1s,tpot=20ms,e2e=30s")
       ->type_name("LIMITS");
   verb->add_option("--chrome-trace", o.chrome_trace, "write a timeline for ui.perfetto.dev")

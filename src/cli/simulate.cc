@@ -27,7 +27,7 @@ class TimeMeter {
     ++count_;
     if (count_ > kAll && count_ % kEvery != 0) return;
     const auto pool = static_cast<std::size_t>(run.pool);
-    const Cost cost = asked_.pricers[pool].cost(*run.load);
+    const Cost cost = asked_.served.pricers[pool].cost(*run.load);
     if (!(cost.seconds > 0)) return;
     const double scale = (run.end_s - run.start_s) / cost.seconds;
     const auto by = [&](Bound bound) { return cost.by[static_cast<std::size_t>(bound)]; };
@@ -105,13 +105,13 @@ Result<int> simulate_and_print(const SimulateOptions& options) {
   Progress progress;
   SimulationOptions how;
   how.targets = asked->slo;
-  how.bucket_s = bucket_s(asked->trace);
+  how.bucket_s = bucket_s(asked->arriving.trace);
   how.on_run = [&](const StepRun& run) {
     meter.add(run);
     progress.add(run.end_s);
     if (timeline) timeline->add(run);
   };
-  const Simulation found = simulate(asked->trace, asked->service, how);
+  const Simulation found = simulate(asked->arriving.trace, asked->served.service, how);
   if (timeline) PF_TRY(timeline->finish(found));
   const SimulationAnswer answer{*asked, found, meter.times(found), meter.step_factor()};
   if (!options.requests_out.empty()) PF_TRY(write_requests(answer, options.requests_out));

@@ -49,7 +49,7 @@ std::vector<NamedDistribution> distributions(const ServiceSummary& s) {
 }
 
 std::vector<MeasuredMetric> measured_metrics(const SimulationAnswer& answer) {
-  const Trace& trace = answer.asked.trace;
+  const Trace& trace = answer.asked.arriving.trace;
   std::array<std::vector<double>, 3> measured;
   std::array<std::vector<double>, 3> simulated;
   for (std::size_t i = 0; i < trace.measured.size(); ++i) {
@@ -77,14 +77,6 @@ std::vector<MeasuredMetric> measured_metrics(const SimulationAnswer& answer) {
 
 double error_of(double simulated, double measured) {
   return measured > 0 ? simulated / measured - 1 : 0;
-}
-
-double mean_tokens(const Trace& trace, std::int64_t TraceRequest::* tokens) {
-  double sum = 0;
-  for (const TraceRequest& request : trace.requests) {
-    sum += static_cast<double>(request.*tokens);
-  }
-  return sum / static_cast<double>(trace.requests.size());
 }
 
 }  // namespace pentafold

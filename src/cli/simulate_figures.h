@@ -39,6 +39,4 @@ std::vector<MeasuredMetric> measured_metrics(const SimulationAnswer& answer);
 // 0.1: the simulation says a tenth too much.
 double error_of(double simulated, double measured);
 
-double mean_tokens(const Trace& trace, std::int64_t TraceRequest::* tokens);
-
 }  // namespace pentafold

@@ -66,7 +66,7 @@ Json summary_json(const SimulationAnswer& answer) {
   const ServiceSummary& s = answer.found.summary;
   Json out = {{"finished", s.finished},
               {"rejected", s.rejected},
-              {"too_long", answer.asked.too_long},
+              {"too_long", answer.asked.arriving.too_long},
               {"preemptions", s.preemptions},
               {"duration_s", s.duration_s},
               {"requests_per_s", s.requests_per_s},
@@ -92,7 +92,7 @@ Json summary_json(const SimulationAnswer& answer) {
 std::string simulation_json(const SimulationAnswer& answer) {
   const SimulationCase& asked = answer.asked;
   const Problem& problem = asked.request.problem;
-  const Trace& trace = asked.trace;
+  const Trace& trace = asked.arriving.trace;
   Json out = {{"model", problem.model.name},
               {"gpu", problem.cluster.gpu.name},
               {"gpus", asked.plan.gpus()},

@@ -38,7 +38,7 @@ std::string percent(double share) {
 }
 
 std::string format_trace(const SimulationCase& asked) {
-  const Trace& trace = asked.trace;
+  const Trace& trace = asked.arriving.trace;
   const auto n = static_cast<double>(trace.requests.size());
   std::string out =
       fmt::format("{} ({}): {} requests, mean {:.0f} tokens in, {:.0f} out",
@@ -52,9 +52,9 @@ std::string format_trace(const SimulationCase& asked) {
         "; {} of arrivals{}\n", format_seconds(trace.duration_s()),
         trace.duration_s() > 0 ? fmt::format(", {:.3g}/s", (n - 1) / trace.duration_s()) : "");
   }
-  if (asked.too_long > 0) {
+  if (asked.arriving.too_long > 0) {
     out += fmt::format("left out: {} requests longer than the model's {} positions\n",
-                       asked.too_long, asked.positions);
+                       asked.arriving.too_long, asked.arriving.positions);
   }
   return out;
 }

@@ -10,6 +10,12 @@
 
 namespace pentafold {
 
+Worker serving_worker(const EngineProfile& engine, Worker worker) {
+  worker.chunk = engine.step_tokens;
+  worker.microbatches = std::max(worker.microbatches, worker.pp());
+  return worker;
+}
+
 std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& served,
                                  std::int64_t block_tokens, std::int64_t tokens) {
   Worker worker = served.worker;
@@ -32,10 +38,7 @@ std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& serv
 Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& served) {
   const EngineProfile& engine = costs.engine();
   const Workload& workload = costs.workload();
-  Worker worker = served.worker;
-  worker.chunk = engine.step_tokens;
-  // A pipeline without microbatches would have one stage at work at a time; engines keep them all.
-  worker.microbatches = std::max(worker.microbatches, worker.pp());
+  const Worker worker = serving_worker(engine, served.worker);
   const BatchLimits defaults;
   const std::int64_t tokens =
       served.role == Role::Prefill ? workload.isl : workload.isl + workload.osl;

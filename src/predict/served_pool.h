@@ -22,6 +22,9 @@ struct ServedWorker {
   double memory_fraction = 0.9;  // of a device that may be used
 };
 
+// As an engine runs it: steps of its own size, and a microbatch in every stage of a pipeline.
+Worker serving_worker(const EngineProfile& engine, Worker worker);
+
 // KV blocks of `block_tokens` tokens that fit beside everything else, for each attention dp group:
 // the least over stages. `tokens`: of a typical sequence, over which windows and states are spread.
 // 0 or less: not even the weights fit.
