@@ -67,6 +67,8 @@ struct Pool {
   Worker worker;
   std::int64_t replicas = 0;
   Role role = Role::Both;
+  // Of a dp group; 0: what the workload's mean requests fill at the worker's batch.
+  std::int64_t kv_blocks = 0;
   std::int64_t gpus() const { return worker.gpus() * replicas; }
 };
 

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "planner/stage_search.h"
 
@@ -24,21 +26,22 @@ struct Task {
   std::unique_ptr<StageSearch> search;
 };
 
-void run_tasks(const Problem& problem, const StepCost& costs, bool pareto, int threads,
+void run_tasks(const Problem& problem, const StepCost& costs, const SearchOptions& options,
                std::vector<Task>& tasks) {
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t i = next++; i < tasks.size(); i = next++) {
       Task& task = tasks[i];
-      task.search = std::make_unique<StageSearch>(problem, costs, task.precision, task.ranks,
-                                                  pareto && task.precision_index == 0);
+      const bool stored = task.precision_index == 0;
+      const SearchOptions mine{1, stored && options.pareto, stored ? options.shortlist : 0};
+      task.search = std::make_unique<StageSearch>(problem, costs, task.precision, task.ranks, mine);
       for (const Role role : kRoles) {
         if (wanted(problem, role)) task.search->run(role);
       }
     }
   };
   std::vector<std::thread> others;
-  for (int t = 1; t < threads; ++t) others.emplace_back(work);
+  for (int t = 1; t < options.threads; ++t) others.emplace_back(work);
   work();
   for (std::thread& other : others) other.join();
 }
@@ -79,24 +82,34 @@ void merge_sizes(const Problem& problem, Role role, const SizeTable& from, SizeT
   }
 }
 
+// What the tasks of one precision found, put together in their order.
+struct Merged {
+  std::map<unsigned, StrategyFamily> families;
+  StrategyFamily two_pools;  // the nearest misses of workers with one role
+  SizeTable prefill;
+  SizeTable decode;
+};
+
 // Matches prefill workers to decode workers by rate.
 class PairSearch {
  public:
-  PairSearch(const Problem& problem, const SizeTable& prefill, const SizeTable& decode)
-      : problem_(problem), prefill_(prefill), decode_(decode) {}
+  PairSearch(const Problem& problem, const Merged& merged) : problem_(problem), merged_(merged) {}
 
   StrategyFamily run() {
     StrategyFamily family;
     family.disaggregated = true;
-    for (const auto& [prefill_gpus, prefill] : prefill_) {
-      for (const auto& [decode_gpus, decode] : decode_) {
+    for (const auto& [prefill_gpus, prefill] : merged_.prefill) {
+      for (const auto& [decode_gpus, decode] : merged_.decode) {
         if (prefill_gpus + decode_gpus > problem_.gpu_limit()) break;
         pair_up(prefill, decode, family);
+        if (pair_best_) best_of_sizes_.push_back(*std::exchange(pair_best_, std::nullopt));
       }
     }
     return family;
   }
   std::int64_t pairs() const { return pairs_; }
+  // The best of each pair of sizes.
+  const std::vector<Deployment>& best_of_sizes() const { return best_of_sizes_; }
 
  private:
   void pair_up(const SizeBest& prefill, const SizeBest& decode, StrategyFamily& family) {
@@ -164,25 +177,30 @@ class PairSearch {
       }
       return;
     }
-    if (family.best) {
-      const double better = compare(problem_, score, family.best->score);
-      const auto key = [](const Deployment& x) { return x.pools; };
-      if (better < 0) return;
-      const auto pools = key(*family.best);
-      if (better == 0 &&
-          !(simpler(prefill.worker, pools[0].worker) ||
-            (prefill.worker == pools[0].worker && simpler(decode.worker, pools[1].worker)))) {
-        return;
-      }
+    const Deployment found{{Pool{prefill.worker, prefills, Role::Prefill},
+                            Pool{decode.worker, decoders, Role::Decode}},
+                           score};
+    keep(found, family.best);
+    keep(found, pair_best_);
+  }
+
+  void keep(const Deployment& found, std::optional<Deployment>& best) const {
+    if (best) {
+      const double better = compare(problem_, found.score, best->score);
+      const Worker& prefill = found.pools.front().worker;
+      const Worker& other = best->pools.front().worker;
+      const bool plainer =
+          simpler(prefill, other) ||
+          (prefill == other && simpler(found.decode_pool().worker, best->decode_pool().worker));
+      if (better < 0 || (better == 0 && !plainer)) return;
     }
-    family.best = Deployment{{Pool{prefill.worker, prefills, Role::Prefill},
-                              Pool{decode.worker, decoders, Role::Decode}},
-                             score};
+    best = found;
   }
 
   const Problem& problem_;
-  const SizeTable& prefill_;
-  const SizeTable& decode_;
+  const Merged& merged_;
+  std::optional<Deployment> pair_best_;
+  std::vector<Deployment> best_of_sizes_;
   std::int64_t pairs_ = 0;
 };
 
@@ -205,14 +223,6 @@ bool better_deployment(const Problem& problem, const std::optional<Deployment>& 
   return better > 0 || (better == 0 && a->pools.size() < b->pools.size());
 }
 
-// What the tasks of one precision found, put together in their order.
-struct Merged {
-  std::map<unsigned, StrategyFamily> families;
-  StrategyFamily two_pools;  // the nearest misses of workers with one role
-  SizeTable prefill;
-  SizeTable decode;
-};
-
 Merged merge(const Problem& problem, const std::vector<Task>& tasks, std::size_t precision) {
   Merged merged;
   for (const Task& task : tasks) {
@@ -231,6 +241,32 @@ Merged merge(const Problem& problem, const std::vector<Task>& tasks, std::size_t
     }
   }
   return merged;
+}
+
+// The best `count`, each of other degrees than those before it.
+std::vector<Deployment> best_of(const Problem& problem, std::vector<Deployment> all,
+                                std::int64_t count) {
+  std::ranges::sort(all, [&](const Deployment& a, const Deployment& b) {
+    const double better = compare(problem, a.score, b.score);
+    if (better != 0) return better > 0;
+    if (a.pools.size() != b.pools.size()) return a.pools.size() < b.pools.size();
+    const Worker& first = a.pools.front().worker;
+    const Worker& other = b.pools.front().worker;
+    if (!(first == other)) return simpler(first, other);
+    return simpler(a.decode_pool().worker, b.decode_pool().worker);
+  });
+  std::set<std::vector<std::int64_t>> seen;
+  std::vector<Deployment> out;
+  for (Deployment& deployment : all) {
+    if (std::ssize(out) == count) break;
+    std::vector<std::int64_t> degrees;
+    for (const Pool& pool : deployment.pools) {
+      const Worker& w = pool.worker;
+      degrees.insert(degrees.end(), {w.pp(), w.dp, w.sp, w.tp, w.ep, w.etp});
+    }
+    if (seen.insert(std::move(degrees)).second) out.push_back(std::move(deployment));
+  }
+  return out;
 }
 
 std::int64_t workers_in_lattice(const Problem& problem) {
@@ -257,13 +293,16 @@ std::string family_name(unsigned kinds) {
 SearchResult search(const Problem& problem, const SearchOptions& options) {
   const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   std::vector<Task> tasks = make_tasks(problem);
-  run_tasks(problem, costs, options.pareto, options.threads, tasks);
+  run_tasks(problem, costs, options, tasks);
   SearchResult result;
   result.lattice = workers_in_lattice(problem);
   ParetoFront front;
+  std::vector<Deployment> listed;
   for (const Task& task : tasks) {
     result.evaluated += task.search->evaluated();
     front.merge(task.search->pareto());
+    const std::vector<Deployment>& more = task.search->shortlist();
+    listed.insert(listed.end(), more.begin(), more.end());
   }
   for (std::size_t p = 0; p < problem.precisions.size(); ++p) {
     const Merged merged = merge(problem, tasks, p);
@@ -273,18 +312,24 @@ SearchResult search(const Problem& problem, const SearchOptions& options) {
       if (p == 0) result.families.push_back(family);
     }
     if (problem.disaggregated) {
-      PairSearch pairs(problem, merged.prefill, merged.decode);
+      PairSearch pairs(problem, merged);
       StrategyFamily matched = pairs.run();
       result.lattice += pairs.pairs();
       result.evaluated += pairs.pairs();
       merge_family(problem, merged.two_pools, matched);
       if (better_deployment(problem, matched.best, best)) best = matched.best;
-      if (p == 0) result.families.push_back(matched);
+      if (p == 0) {
+        result.families.push_back(matched);
+        listed.insert(listed.end(), pairs.best_of_sizes().begin(), pairs.best_of_sizes().end());
+      }
     }
     if (best) result.best.push_back(*best);
     if (p == 0) result.winner = best;
   }
   result.pareto = front.by_user();
+  if (options.shortlist > 0) {
+    result.shortlist = best_of(problem, std::move(listed), options.shortlist);
+  }
   return result;
 }
 

@@ -36,13 +36,16 @@ struct SearchResult {
   std::vector<Deployment> best;          // the best of each precision that has one, stored first
   std::vector<StrategyFamily> families;  // at the stored precision, those with a candidate
   std::vector<Deployment> pareto;        // by falling tokens/s/user; only if asked for
-  std::int64_t lattice = 0;              // candidates of the lattice: workers and pairs of pools
-  std::int64_t evaluated = 0;            // of them not cut by a bound
+  // At the stored precision, best first: each the best of its degrees. Only if asked for.
+  std::vector<Deployment> shortlist;
+  std::int64_t lattice = 0;    // candidates of the lattice: workers and pairs of pools
+  std::int64_t evaluated = 0;  // of them not cut by a bound
 };
 
 struct SearchOptions {
   int threads = 1;
   bool pareto = false;
+  std::int64_t shortlist = 0;  // how many
 };
 SearchResult search(const Problem& problem, const SearchOptions& options);
 

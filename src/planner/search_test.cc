@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+
 #include "planner/test_problems.h"
 
 namespace pentafold {
@@ -43,6 +47,55 @@ TEST(Search, FindsTheWinnerOfBruteForce) {
   }
   EXPECT_GT(winners, 60) << "too few of the problems have an answer to say much";
   EXPECT_LT(winners, 190) << "too few of the problems have none";
+}
+
+using Degrees = std::vector<std::int64_t>;
+Degrees degrees_of(const Worker& w) {
+  return {w.pp(), w.dp, w.sp, w.tp, w.ep, w.etp};
+}
+
+// The best score of each combination of degrees, best first, as brute force finds them.
+std::vector<Score> best_scores(const Problem& problem) {
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
+  std::map<Degrees, Score> best;
+  for_each_worker(problem, problem.precisions[0], Role::Both, [&](const Worker& worker) {
+    const WorkerPrediction found = predict_worker(costs, worker, Role::Both);
+    std::int64_t replicas = 0;
+    const auto score = pool_score(problem, worker, found.rates, &replicas);
+    if (!score || first_miss(problem, *score, found.memory.total())) return;
+    const auto [it, fresh] = best.try_emplace(degrees_of(worker), *score);
+    if (!fresh && compare(problem, *score, it->second) > 0) it->second = *score;
+  });
+  std::vector<Score> out;
+  for (const auto& [degrees, score] : best) out.push_back(score);
+  std::ranges::sort(out,
+                    [&](const Score& a, const Score& b) { return compare(problem, a, b) > 0; });
+  return out;
+}
+
+TEST(Search, TheShortlistIsThatOfBruteForce) {
+  std::size_t several = 0;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const Problem problem = draw_problem(seed);
+    const SearchResult found = search(problem, {1, false, 4});
+    const SearchResult plain = search(problem, {});
+    ASSERT_EQ(found.winner.has_value(), plain.winner.has_value()) << seed;
+    const std::vector<Score> best = best_scores(problem);
+    ASSERT_EQ(found.shortlist.size(), std::min<std::size_t>(best.size(), 4)) << seed;
+    std::set<Degrees> seen;
+    for (std::size_t i = 0; i < found.shortlist.size(); ++i) {
+      const Score& score = found.shortlist[i].score;
+      EXPECT_NEAR(score.tokens_per_s, best[i].tokens_per_s, 1e-9 * best[i].tokens_per_s) << seed;
+      EXPECT_NEAR(score.ttft_s, best[i].ttft_s, 1e-9 * best[i].ttft_s) << seed;
+      EXPECT_TRUE(seen.insert(degrees_of(found.shortlist[i].pools[0].worker)).second) << seed;
+    }
+    several += found.shortlist.size() == 4 ? 1 : 0;
+    if (!plain.winner) continue;
+    // A list changes nothing else.
+    EXPECT_EQ(describe(*found.winner), describe(*plain.winner)) << seed;
+    EXPECT_EQ(describe(found.shortlist.front()), describe(*plain.winner)) << seed;
+  }
+  EXPECT_GT(several, 10U);
 }
 
 TEST(Search, CountsTheLatticeThatItCovers) {

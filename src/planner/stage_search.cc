@@ -43,8 +43,12 @@ std::vector<Deployment> ParetoFront::by_user() const {
 }
 
 StageSearch::StageSearch(const Problem& problem, const StepCost& costs, const Precision& precision,
-                         std::int64_t ranks, bool pareto)
-    : problem_(problem), costs_(costs), ranks_(ranks), pareto_(pareto) {
+                         std::int64_t ranks, const SearchOptions& options)
+    : problem_(problem),
+      costs_(costs),
+      ranks_(ranks),
+      pareto_(options.pareto),
+      shortlists_(options.shortlist > 0) {
   worker_.precision = precision;
   for (auto& layers : stage_cuts(problem, ranks)) {
     std::vector<StageMix> mixes = stage_mixes(problem.model, layers);
@@ -172,9 +176,11 @@ void StageSearch::run_cut(const CutPlan& cut, Role role) {
   }
   // Large batches first: what they reach cuts most of the small ones.
   const std::vector<BatchPoint> points = batch_points(problem_, worker_.pp(), ranks_, worker_.dp);
+  cut_best_.reset();
   for (auto point = points.rbegin(); point != points.rend(); ++point) {
     run_batch(cut, *point, role);
   }
+  if (cut_best_) shortlist_.push_back(std::move(*cut_best_));
 }
 
 void StageSearch::run_batch(const CutPlan& cut, const BatchPoint& point, Role role) {
@@ -206,7 +212,8 @@ void StageSearch::run_batch(const CutPlan& cut, const BatchPoint& point, Role ro
 
 // Prompts to compute only cost time: the rate of decoding alone bounds what the batch can give.
 bool StageSearch::cannot_win(double decode_s) const {
-  if (pareto_ || !family_->best) return false;
+  const std::optional<Deployment>& best = shortlists_ ? cut_best_ : family_->best;
+  if (pareto_ || !best) return false;
   if (problem_.targets.objective != Objective::TokensPerSecondPerGpu || decode_s <= 0 ||
       problem_.workload.osl < 2 || problem_.cluster.gpus == 0) {
     return false;
@@ -217,7 +224,13 @@ bool StageSearch::cannot_win(double decode_s) const {
   const std::int64_t workers = problem_.gpu_limit() / worker_.gpus();
   const auto replicas = static_cast<double>(workers);
   return rate * replicas / static_cast<double>(problem_.cluster.gpus) <
-         family_->best->score.tokens_per_s_per_gpu();
+         best->score.tokens_per_s_per_gpu();
+}
+
+bool StageSearch::beats(const Score& score, const std::optional<Deployment>& best) const {
+  if (!best) return true;
+  const double better = compare(problem_, score, best->score);
+  return better > 0 || (better == 0 && simpler(worker_, best->pools.front().worker));
 }
 
 void StageSearch::judge(double decode_s, double prefill_s, std::int64_t prompts, double memory,
@@ -241,13 +254,8 @@ void StageSearch::judge(double decode_s, double prefill_s, std::int64_t prompts,
     miss(*failed);
     return;
   }
-  if (family_->best) {
-    const double better = compare(problem_, *score, family_->best->score);
-    if (better < 0 || (better == 0 && !simpler(worker_, family_->best->pools.front().worker))) {
-      return;
-    }
-  }
-  family_->best = make();
+  if (shortlists_ && beats(*score, cut_best_)) cut_best_ = make();
+  if (beats(*score, family_->best)) family_->best = make();
 }
 
 void StageSearch::judge_pool(const Rates& rates, double memory, Role role) {

@@ -43,7 +43,7 @@ class ParetoFront {
 class StageSearch {
  public:
   StageSearch(const Problem& problem, const StepCost& costs, const Precision& precision,
-              std::int64_t ranks, bool pareto);
+              std::int64_t ranks, const SearchOptions& options);
 
   void run(Role role);
 
@@ -55,6 +55,8 @@ class StageSearch {
     return sizes_[static_cast<std::size_t>(role)];
   }
   const ParetoFront& pareto() const { return pareto_front_; }
+  // The best of each cut of each fold, in no order.
+  const std::vector<Deployment>& shortlist() const { return shortlist_; }
   std::int64_t evaluated() const { return evaluated_; }
 
  private:
@@ -85,7 +87,7 @@ class StageSearch {
   void judge(double decode_s, double prefill_s, std::int64_t prompts, double memory, Role role);
   void judge_pool(const Rates& rates, double memory, Role role);
   void miss(const Miss& miss);
-  void keep(Deployment deployment, StrategyFamily& family);
+  bool beats(const Score& score, const std::optional<Deployment>& best) const;
   bool cannot_win(double decode_s) const;
 
   const std::vector<double>& tensor_decode(std::int64_t rows);  // by kind; logits at the back
@@ -99,6 +101,7 @@ class StageSearch {
   const StepCost& costs_;
   const std::int64_t ranks_;
   const bool pareto_;
+  const bool shortlists_;
   std::vector<std::int64_t> chunks_;
   std::vector<std::int64_t> prompts_;  // by chunk
   std::vector<CutPlan> cuts_;
@@ -107,6 +110,7 @@ class StageSearch {
   // The candidate at hand, and what belongs to its degrees.
   Worker worker_;
   StrategyFamily* family_ = nullptr;
+  std::optional<Deployment> cut_best_;  // of this cut; only with a shortlist
   std::size_t fold_index_ = 0;
   double peak_share_ = 1;
   std::vector<double> kind_share_;
@@ -124,6 +128,7 @@ class StageSearch {
   std::array<std::map<unsigned, StrategyFamily>, 3> families_;  // by role
   std::array<std::map<std::int64_t, SizeBest>, 3> sizes_;
   ParetoFront pareto_front_;
+  std::vector<Deployment> shortlist_;
   std::int64_t evaluated_ = 0;
 };
 

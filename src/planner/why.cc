@@ -310,6 +310,8 @@ std::string format_targets(const Targets& t) {
   }
   if (t.tokens_per_s) add(fmt::format("tokens_per_s={:.10g}", *t.tokens_per_s));
   if (t.dollars_per_mtok) add(fmt::format("dollars_per_mtok={:.10g}", *t.dollars_per_mtok));
+  for (const ServedLimit& limit : t.served) add(limit.name() + "=" + time(limit.seconds));
+  if (t.goodput_per_s) add(fmt::format("goodput={:.10g}/s", *t.goodput_per_s));
   if (t.memory_fraction != Targets{}.memory_fraction) {
     add(fmt::format("memory_fraction={:.10g}", t.memory_fraction));
   }

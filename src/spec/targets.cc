@@ -40,7 +40,7 @@ struct TargetKey {
   Objective objective;
 };
 constexpr Objective kNone = Objective::TokensPerSecondPerGpu;
-constexpr std::array<TargetKey, 9> kTargets = {
+constexpr std::array<TargetKey, 10> kTargets = {
     {{"ttft", &Targets::ttft_s, parse_seconds, "min", Objective::Ttft},
      {"tpot", &Targets::tpot_s, parse_seconds, "min", Objective::Tpot},
      {"tokens_per_s_per_gpu", &Targets::tokens_per_s_per_gpu, parse_limit, "max",
@@ -48,10 +48,31 @@ constexpr std::array<TargetKey, 9> kTargets = {
      {"prefill_tokens_per_s_per_gpu", &Targets::prefill_tokens_per_s_per_gpu, parse_limit, "",
       kNone},
      {"tokens_per_s", &Targets::tokens_per_s, parse_limit, "", kNone},
+     {"goodput", &Targets::goodput_per_s, parse_rate, "", kNone},
      {"dollars_per_mtok", &Targets::dollars_per_mtok, parse_limit, "", kNone},
      {"memory_fraction", nullptr, parse_limit, "", kNone},
      {"gpus", nullptr, nullptr, "min", Objective::Gpus},
      {"cost", nullptr, nullptr, "min", Objective::Cost}}};
+
+constexpr std::array<std::string_view, 4> kMetrics = {"ttft", "tpot", "itl", "e2e"};
+struct Quantile {
+  std::string_view name;
+  int percent;
+};
+constexpr std::array<Quantile, 4> kQuantiles = {
+    {{"_mean", 0}, {"_p50", 50}, {"_p90", 90}, {"_p99", 99}}};
+
+// "ttft_p99"; without seconds yet.
+std::optional<ServedLimit> served_limit(std::string_view key) {
+  for (std::size_t m = 0; m < kMetrics.size(); ++m) {
+    if (!key.starts_with(kMetrics[m])) continue;
+    const auto quantile =
+        std::ranges::find(kQuantiles, key.substr(kMetrics[m].size()), &Quantile::name);
+    if (quantile == kQuantiles.end()) continue;
+    return ServedLimit{static_cast<ServedMetric>(m), quantile->percent, 0};
+  }
+  return std::nullopt;
+}
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view kBlank = " \t\n\r";
@@ -63,10 +84,19 @@ std::string_view trimmed(std::string_view text) {
 Error unknown_key(std::string_view key) {
   std::vector<std::string_view> known;
   for (const TargetKey& target : kTargets) known.push_back(target.name);
-  const std::string meant = nearest(key, known);
-  return refused(fmt::format("unknown target {}; {}known are {}", quote_text(key),
-                             meant.empty() ? "" : fmt::format("did you mean \"{}\"? ", meant),
-                             fmt::join(known, ", ")));
+  std::vector<std::string> served;
+  for (const std::string_view metric : kMetrics) {
+    for (const Quantile& quantile : kQuantiles) {
+      served.push_back(fmt::format("{}{}", metric, quantile.name));
+    }
+  }
+  std::vector<std::string_view> all = known;
+  all.insert(all.end(), served.begin(), served.end());
+  const std::string meant = nearest(key, all);
+  return refused(
+      fmt::format("unknown target {}; {}known are {}, and of a simulated workload {} each with {}",
+                  quote_text(key), meant.empty() ? "" : fmt::format("did you mean \"{}\"? ", meant),
+                  fmt::join(known, ", "), fmt::join(kMetrics, ", "), "_mean, _p50, _p90 or _p99"));
 }
 
 // gpus=32, cost=5: a number where only a wish goes.
@@ -104,6 +134,19 @@ struct Reading {
   const TargetKey* objective = nullptr;
 };
 
+Status read_served(ServedLimit limit, const std::string& value, Targets& out) {
+  const std::string name = limit.name();
+  if (std::ranges::find(out.served, name, &ServedLimit::name) != out.served.end()) {
+    return refused(fmt::format("target {} appears twice; keep one", name));
+  }
+  PF_ASSIGN(limit.seconds, parse_seconds(value, name));
+  if (!(limit.seconds > 0 && limit.seconds <= kLargestLimit)) {
+    return refused(fmt::format("target {} = {} must be above 0", name, quote_text(value)));
+  }
+  out.served.push_back(limit);
+  return ok_status();
+}
+
 Status read_item(std::string_view item, Reading& reading) {
   const std::size_t equals = item.find('=');
   const std::string_view key = trimmed(item.substr(0, equals));
@@ -112,8 +155,9 @@ Status read_item(std::string_view item, Reading& reading) {
     return refused(fmt::format(
         "target {} has no value; write ttft=1s,tpot=20ms,gpus=min for example", quote_text(item)));
   }
-  if (target == kTargets.end()) return unknown_key(key);
   const std::string value(trimmed(item.substr(equals + 1)));
+  if (const auto served = served_limit(key)) return read_served(*served, value, reading.targets);
+  if (target == kTargets.end()) return unknown_key(key);
   if (value != "min" && value != "max") {
     // A limit and a wish for the same thing go together: tpot=20ms,tpot=min.
     bool& seen = reading.seen[static_cast<std::size_t>(target - kTargets.begin())];
@@ -139,6 +183,11 @@ Status read_item(std::string_view item, Reading& reading) {
 }
 
 }  // namespace
+
+std::string ServedLimit::name() const {
+  const auto quantile = std::ranges::find(kQuantiles, percent, &Quantile::percent);
+  return fmt::format("{}{}", kMetrics[static_cast<std::size_t>(metric)], quantile->name);
+}
 
 const char* to_string(Objective objective) {
   switch (objective) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "spec/expert_histogram.h"
@@ -31,6 +32,15 @@ struct Workload {
 enum class Objective { TokensPerSecondPerGpu, Gpus, Cost, Ttft, Tpot };
 const char* to_string(Objective objective);
 
+// Of the requests of a simulated workload: what so many of them see at most.
+enum class ServedMetric { Ttft, Tpot, Itl, E2e };
+struct ServedLimit {
+  ServedMetric metric = ServedMetric::Ttft;
+  int percent = 99;  // 50, 90 or 99; 0: the mean
+  double seconds = 0;
+  std::string name() const;  // "ttft_p99", "e2e_mean"
+};
+
 struct Targets {
   std::optional<double> ttft_s;                        // at most
   std::optional<double> tpot_s;                        // at most
@@ -39,11 +49,15 @@ struct Targets {
   std::optional<double> tokens_per_s;                  // at least, generated, whole deployment
   std::optional<double> dollars_per_mtok;              // at most, per million generated
   double memory_fraction = 0.9;                        // of a device that may be used
+  std::vector<ServedLimit> served;                     // each name once
+  std::optional<double> goodput_per_s;  // at least, requests that hold the limits of each
   Objective objective = Objective::TokensPerSecondPerGpu;
 };
 
 // "ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,gpus=min": limits, and at most one of
-// gpus|cost|ttft|tpot=min, tokens_per_s_per_gpu=max (the default). "" asks for nothing else.
+// gpus|cost|ttft|tpot=min, tokens_per_s_per_gpu=max (the default). ttft, tpot, itl and e2e with
+// _p50, _p90, _p99 or _mean, and goodput (12/s), are for simulated workloads. "" asks for nothing
+// else.
 Result<Targets> parse_targets(const std::string& text);
 
 // YAML: isl, osl, batch | rate, skew | expert_load (a file beside `file`); docs/workload-format.md.

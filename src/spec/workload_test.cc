@@ -42,6 +42,26 @@ TEST(Targets, EveryKeyArrives) {
   EXPECT_EQ(t->objective, Objective::Gpus);
 }
 
+TEST(Targets, LimitsOfASimulatedWorkloadArrive) {
+  const auto t = parse_targets("ttft_p99=2s,tpot_p50=20ms,itl_p90=1s,e2e_mean=30s,goodput=12/s");
+  ASSERT_TRUE(t.ok()) << t.error().to_string();
+  ASSERT_EQ(t->served.size(), 4U);
+  EXPECT_EQ(t->served[0].metric, ServedMetric::Ttft);
+  EXPECT_EQ(t->served[0].percent, 99);
+  EXPECT_DOUBLE_EQ(t->served[0].seconds, 2);
+  std::string names;
+  for (const ServedLimit& limit : t->served) names += limit.name() + " ";
+  EXPECT_EQ(names, "ttft_p99 tpot_p50 itl_p90 e2e_mean ");
+  EXPECT_DOUBLE_EQ(t->goodput_per_s.value_or(0), 12);
+  EXPECT_FALSE(t->ttft_s);
+  expect_says(target_refusal("ttft_p99=2"), {"ttft_p99", "no unit"});
+  expect_says(target_refusal("ttft_p99=0s"), {"ttft_p99", "above 0"});
+  expect_says(target_refusal("ttft_p99=min"), {"ttft_p99"});
+  expect_says(target_refusal("ttft_p99=1s,ttft_p99=2s"), {"ttft_p99 appears twice"});
+  expect_says(target_refusal("ttft_p98=1s"), {"unknown target", "_p99"});
+  expect_says(target_refusal("goodput=12"), {"goodput"});
+}
+
 TEST(Targets, NothingAskedIsTheDefault) {
   const auto t = parse_targets(" ");
   ASSERT_TRUE(t.ok());
