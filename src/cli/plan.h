@@ -1,7 +1,8 @@
 // `pentafold plan`: model + fleet + workload + targets -> the best plan, or why there is none.
 //
-// The options become a Problem (plan_request.cc), the search answers it, plan_output.cc says it:
-// as text, as JSON, as plan files, as a report. Exit codes: 0 a plan, 1 none, 2 bad input.
+// The options become a Problem (plan_request.cc) and, where a workload is to be simulated, a trace
+// (plan_simulated.cc); the search answers it, plan_output.cc says it: as text, as JSON, as plan
+// files, as a report. Exit codes: 0 a plan, 1 none, 2 bad input.
 // Held by tests/e2e/plan_test.cc.
 #pragma once
 
@@ -9,7 +10,9 @@
 #include <optional>
 #include <string>
 
+#include "cli/simulate_workload.h"
 #include "planner/search.h"
+#include "planner/trace_round.h"
 #include "planner/why.h"
 #include "spec/load_shape.h"
 
@@ -42,7 +45,16 @@ struct PlanVerbOptions {
   bool json = false;
   int threads = 1;
 };
-int plan_verb(const PlanVerbOptions& options);
+
+// Of the verb itself; the lengths and the rate are in `arrivals`, where simulate has them too.
+struct PlanQuestionOptions {
+  PlanVerbOptions request;
+  ArrivalOptions arrivals;
+  ServingOptions serving;
+  std::string slo;
+  std::int64_t simulated_plans = 8;
+};
+int plan_verb(const PlanQuestionOptions& options);
 
 // What was asked, as typed names and a Problem.
 struct PlanRequest {
@@ -60,10 +72,33 @@ struct PlanFile {
 std::vector<PlanFile> plan_files(const PlanRequest& request, const Deployment& deployment,
                                  const std::string& path);
 
-std::string format_found(const PlanRequest& request, const SearchResult& result, double seconds);
-std::string format_not_found(const PlanRequest& request, const SearchResult& result,
-                             const WhyNot& why, double seconds);
-std::string found_json(const PlanRequest& request, const SearchResult& result, const WhyNot* why,
-                       double seconds);
+// The last round, in which the best plans serve a workload.
+struct SimulatedRound {
+  TraceRound round;
+  LeftOut left_out;
+  SimulatedSearch found;
+  double search_s = 0;
+};
+// The question with its workload; none where nothing is to be simulated, the request then is all.
+struct PlanQuestion {
+  PlanRequest request;
+  std::optional<SimulatedRound> simulated;
+};
+Result<PlanQuestion> plan_question(const PlanQuestionOptions& options);
+
+struct PlanAnswer {
+  const PlanRequest& request;
+  const SearchResult& result;
+  const SimulatedRound* simulated = nullptr;
+  const WhyNot* why = nullptr;  // of a search without a plan that could be simulated
+  double seconds = 0;
+};
+std::string format_found(const PlanAnswer& answer);
+std::string format_not_found(const PlanAnswer& answer);
+std::string found_json(const PlanAnswer& answer);
+// What the round was and what it changed; a table. Empty without a round.
+std::string format_round(const PlanAnswer& answer);
+// Its first sentence: "the closed form's best misses ttft_p99; ...".
+std::string round_change(const SimulatedRound& simulated);
 
 }  // namespace pentafold

@@ -1,6 +1,8 @@
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/plan.h"
+#include "planner/undecided.h"
 
 namespace pentafold {
 namespace {
@@ -93,16 +95,70 @@ json why_json(const WhyNot& why) {
   return out;
 }
 
+json distribution_json(const Distribution& d) {
+  return {{"n", d.n}, {"mean", d.mean}, {"p50", d.p50}, {"p90", d.p90}, {"p99", d.p99}};
+}
+
+json simulated_json(const SimulatedPlan& plan) {
+  const Score& closed = plan.deployment.score;
+  json out = {{"plan", describe(plan.deployment)},
+              {"gpus", closed.gpus},
+              {"place", plan.place},
+              {"met", plan.met()},
+              {"closed_form",
+               {{"ttft_s", closed.ttft_s},
+                {"tpot_s", closed.tpot_s},
+                {"tokens_per_s_per_gpu", closed.tokens_per_s_per_gpu()}}}};
+  if (!plan.failure.empty()) {
+    out["failure"] = plan.failure;
+    return out;
+  }
+  const ServiceSummary& s = plan.summary;
+  out["simulated"] = {{"finished", s.finished},
+                      {"rejected", s.rejected},
+                      {"duration_s", s.duration_s},
+                      {"ttft_s", distribution_json(s.ttft)},
+                      {"tpot_s", distribution_json(s.tpot)},
+                      {"itl_s", distribution_json(s.itl)},
+                      {"e2e_s", distribution_json(s.e2e)},
+                      {"tokens_per_s_per_gpu", plan.rate_per_gpu(false)},
+                      {"goodput_per_s", s.goodput_per_s}};
+  out["limits"] = json::array();
+  for (const ServedCheck& check : plan.checks) {
+    out["limits"].push_back({{"name", check.name},
+                             {"bound", check.bound},
+                             {"reached", check.reached},
+                             {"used", check.used},
+                             {"met", check.met()}});
+  }
+  return out;
+}
+
+json round_json(const SimulatedRound& simulated) {
+  json out = {{"trace", simulated.round.trace.file},
+              {"requests", simulated.round.trace.requests.size()},
+              {"too_long", simulated.left_out.requests},
+              {"change", round_change(simulated)},
+              {"means_lifted", simulated.found.lifted},
+              {"plans", json::array()},
+              {"nobody_meets", json::array()}};
+  for (const SimulatedPlan& plan : simulated.found.plans) {
+    out["plans"].push_back(simulated_json(plan));
+  }
+  if (!simulated.found.search.winner) out["nobody_meets"] = why_none_serves(simulated.found);
+  return out;
+}
+
 }  // namespace
 
-std::string found_json(const PlanRequest& request, const SearchResult& result, const WhyNot* why,
-                       double seconds) {
-  const Problem& problem = request.problem;
+std::string found_json(const PlanAnswer& answer) {
+  const Problem& problem = answer.request.problem;
+  const SearchResult& result = answer.result;
   json out = {{"model", problem.model.name},  {"gpu", problem.cluster.gpu.name},
               {"gpus", problem.cluster.gpus}, {"isl", problem.workload.isl},
               {"osl", problem.workload.osl},  {"targets", format_targets(problem.targets)},
               {"candidates", result.lattice}, {"evaluated", result.evaluated},
-              {"search_s", seconds},          {"feasible", result.winner.has_value()},
+              {"search_s", answer.seconds},   {"feasible", result.winner.has_value()},
               {"families", json::array()}};
   if (result.winner) out["winner"] = deployment_json(problem, *result.winner);
   for (const Deployment& deployment : result.best) {
@@ -121,7 +177,17 @@ std::string found_json(const PlanRequest& request, const SearchResult& result, c
     entry["plan"] = describe(deployment);
     out["pareto"].push_back(std::move(entry));
   }
-  if (why != nullptr) out["why_not"] = why_json(*why);
+  if (answer.simulated == nullptr) {
+    out["undecided"] = json::array();
+    for (const Undecided& other : undecided(problem, result)) {
+      out["undecided"].push_back({{"kind", other.kind},
+                                  {"behind", std::expm1(other.behind)},
+                                  {"error80", std::expm1(other.error)},
+                                  {"plan", deployment_json(problem, other.deployment)}});
+    }
+  }
+  if (answer.why != nullptr) out["why_not"] = why_json(*answer.why);
+  if (answer.simulated != nullptr) out["simulated"] = round_json(*answer.simulated);
   return out.dump(2, ' ', false, json::error_handler_t::replace);
 }
 

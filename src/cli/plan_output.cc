@@ -6,8 +6,9 @@
 
 #include "base/units.h"
 #include "cli/plan.h"
-#include "plan/memory.h"
 #include "plan/plan_write.h"
+#include "planner/deployed_plans.h"
+#include "planner/undecided.h"
 
 namespace pentafold {
 namespace {
@@ -28,8 +29,12 @@ std::string gpus_text(std::int64_t gpus) {
   return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s");
 }
 
-std::string searched(const SearchResult& result, double seconds) {
-  return fmt::format("{} candidates in {}", result.lattice, format_seconds(seconds));
+std::string searched(const PlanAnswer& answer) {
+  std::string text = fmt::format("{} candidates", answer.result.lattice);
+  if (answer.simulated != nullptr) {
+    text += fmt::format(", {} simulated,", answer.simulated->found.plans.size());
+  }
+  return text + fmt::format(" in {}", format_seconds(answer.seconds));
 }
 
 std::string performance(const Problem& problem, const Score& s) {
@@ -112,6 +117,20 @@ std::string others(const Problem& problem, const SearchResult& result) {
   return text;
 }
 
+// After a simulated round its own rule for equals stands.
+std::string not_told_apart(const PlanAnswer& answer) {
+  if (answer.simulated != nullptr) return "";
+  std::string text;
+  for (const Undecided& other : undecided(answer.request.problem, answer.result)) {
+    if (text.empty()) {
+      text = "\nnot told apart from the best by the prediction, whose error is (80 %):\n";
+    }
+    text +=
+        fmt::format("  {:<28} {}: {}\n", other.kind, sentence(other), describe(other.deployment));
+  }
+  return text;
+}
+
 std::string other_precisions(const Problem& problem, const SearchResult& result) {
   std::string text;
   for (const Deployment& deployment : result.best) {
@@ -158,17 +177,14 @@ std::string model_reference(const ShapeInput& model, const std::string& from) {
 std::vector<PlanFile> plan_files(const PlanRequest& request, const Deployment& deployment,
                                  const std::string& path) {
   const Problem& problem = request.problem;
-  constexpr std::int64_t kDecodePoolChunk = 512;  // prompts are computed elsewhere
   std::vector<PlanFile> files;
-  for (const Pool& pool : deployment.pools) {
+  std::vector<Plan> plans = deployed_plans(problem, deployment);
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const Pool& pool = deployment.pools[i];
     const bool second = pool.role == Role::Prefill;
-    Plan plan = plan_of(pool.worker, problem.model, pool.replicas);
+    Plan& plan = plans[i];
     plan.model = model_reference(request.model, path);
-    plan.device = problem.cluster.gpu.name;
-    plan.device_memory_bytes = static_cast<std::int64_t>(problem.memory_limit());
-    plan.kv_blocks = kv_blocks_for(cached_tokens(problem.workload, pool.role)) * pool.worker.batch;
     if (pool.role == Role::Decode) {
-      plan.prefill_chunk = kDecodePoolChunk;
       plan.prefill_pool = std::filesystem::path(prefill_path(path)).filename().string();
     }
     const std::vector<std::string> comments = {
@@ -181,23 +197,29 @@ std::vector<PlanFile> plan_files(const PlanRequest& request, const Deployment& d
   return files;
 }
 
-std::string format_found(const PlanRequest& request, const SearchResult& result, double seconds) {
-  const Problem& problem = request.problem;
+std::string format_found(const PlanAnswer& answer) {
+  const Problem& problem = answer.request.problem;
+  const SearchResult& result = answer.result;
   const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
   const Deployment& winner = *result.winner;
-  std::string text = asked(request);
-  text += fmt::format("best of {}:\n\n  {}: {}\n", searched(result, seconds),
-                      gpus_text(winner.score.gpus), performance(problem, winner.score));
+  std::string text = asked(answer.request);
+  text += fmt::format("best of {}:\n\n  {}: {}\n", searched(answer), gpus_text(winner.score.gpus),
+                      performance(problem, winner.score));
   for (const Pool& pool : winner.pools) text += pool_text(costs, problem, pool);
+  text += format_round(answer);
+  text += not_told_apart(answer);
   text += others(problem, result);
   text += other_precisions(problem, result);
   return text + pareto_table(result);
 }
 
-std::string format_not_found(const PlanRequest& request, const SearchResult& result,
-                             const WhyNot& why, double seconds) {
+std::string format_not_found(const PlanAnswer& answer) {
+  const PlanRequest& request = answer.request;
+  const SearchResult& result = answer.result;
   std::string text = asked(request);
-  text += fmt::format("no plan: none of {} meets the targets.\n", searched(result, seconds));
+  text += fmt::format("no plan: none of {} meets the targets.\n", searched(answer));
+  if (answer.why == nullptr) return text + format_round(answer);
+  const WhyNot& why = *answer.why;
   if (why.nearest) {
     text += fmt::format("\nthe nearest, {}, misses {}: {}, limit {}\n",
                         describe(why.nearest_worker), to_string(why.nearest->limit),

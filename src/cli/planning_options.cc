@@ -5,6 +5,13 @@
 namespace pentafold {
 namespace {
 
+// Lengths and rate of a steady state; `plan` takes those of add_arrivals.
+void add_steady(CLI::App* verb, PlanVerbOptions& o) {
+  verb->add_option("--isl", o.isl, "tokens of a prompt")->type_name("TOKENS");
+  verb->add_option("--osl", o.osl, "tokens of an answer")->type_name("TOKENS");
+  verb->add_option("--rate", o.rate, "requests that arrive: 12/s");
+}
+
 // What a plan is for: a model, a fleet and a workload.
 void add_problem(CLI::App* verb, PlanVerbOptions& o) {
   verb->add_option("--model", o.model,
@@ -17,10 +24,7 @@ void add_problem(CLI::App* verb, PlanVerbOptions& o) {
   verb->add_option("--cluster", o.cluster,
                    "cluster file or name, in place of --gpu (docs/cluster-format.md)")
       ->type_name("FILE");
-  verb->add_option("--isl", o.isl, "tokens of a prompt")->type_name("TOKENS");
-  verb->add_option("--osl", o.osl, "tokens of an answer")->type_name("TOKENS");
   verb->add_option("--batch", o.batch, "requests in flight, whole fleet; default: what is best");
-  verb->add_option("--rate", o.rate, "requests that arrive: 12/s");
   verb->add_option("--skew", o.skew,
                    "Zipf exponent of the experts' load; 0 (default): even but for chance");
   verb->add_option("--expert-load", o.expert_load,
@@ -36,53 +40,12 @@ void add_problem(CLI::App* verb, PlanVerbOptions& o) {
       ->type_name("ENGINE");
 }
 
-void add_plan(CLI::App& app, PlanVerbOptions& o) {
-  CLI::App* verb = app.add_subcommand(
-      "plan", "the best plan for a model, a fleet, a workload and targets, or why there is none");
-  add_problem(verb, o);
-  verb->add_option("--target", o.target,
-                   "limits and what to optimise: ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,"
-                   "prefill_tokens_per_s_per_gpu=,tokens_per_s=,dollars_per_mtok=,"
-                   "memory_fraction=0.9, and one of gpus=min, cost=min, ttft=min, tpot=min")
-      ->type_name("TARGETS");
-  verb->add_option(
-      "--precision", o.precision,
-      "stored, any, or a weight format (fp8, int8, int4, nvfp4, mxfp4, bf16); default: "
-      "stored, and the next narrower one to compare");
-  verb->add_option("--kv", o.kv, "format of the KV cache (default: as stored)");
-  verb->add_option("--mode", o.mode,
-                   "any (default), aggregated, or disaggregated: prefill and decode on workers of "
-                   "their own");
-  verb->add_option("--top-k", o.top_k, "plan as if the router took this many experts");
-  verb->add_option("--dollars-per-hour", o.dollars_per_hour, "of one GPU");
-  verb->add_option("--max-gpus", o.max_gpus, "most GPUs that min may use (default 1024)")
-      ->check(CLI::Range(1, 65536));
-  verb->add_option("--out", o.out, "write the plan file (and FILE.prefill.yaml of a split one)")
-      ->type_name("FILE");
-  verb->add_option("--report", o.report, "write a strategy document, every figure traceable")
-      ->type_name("FILE");
-  verb->add_option("--explain-number", o.explain_number,
-                   "how a figure of the report came about, by its id")
-      ->type_name("ID");
-  verb->add_flag("--pareto", o.pareto, "the front of tokens/s/GPU against tokens/s/user");
-  verb->add_flag("--json", o.json, "one JSON document on stdout");
-  verb->add_option("--threads", o.threads, "threads to search with (default 1)")
-      ->check(CLI::Range(1, 256));
-  verb->footer(
-      "Examples:\n"
-      "  pentafold plan --model qwen3-30b-a3b --gpu h200-sxm --gpus 32 --isl 4000 --osl 1000 \\\n"
-      "      --target ttft=1s,tpot=20ms --out plan.yaml\n"
-      "  pentafold plan --model deepseek-v3 --gpu h100-sxm --gpus min --isl 4000 --osl 1000\n"
-      "  pentafold plan --model qwen3-30b-a3b --gpu h100-sxm --gpus 8 --isl 4000 --osl 1000 \\\n"
-      "      --target ttft=20ms,tpot=1ms      # says why not, and what would do\n"
-      "Exit codes: 0 a plan, 1 there is none, 2 bad input.");
-}
-
 void add_explain(CLI::App& app, ExplainOptions& o) {
   CLI::App* verb = app.add_subcommand("explain", "why one plan beats another, on a page");
   verb->add_option("PLAN", o.plan, "plan file, or degrees such as tp=2,ep=4")->required();
   verb->add_option("--against", o.against, "the other plan")->required()->type_name("PLAN");
   add_problem(verb, o.request);
+  add_steady(verb, o.request);
   verb->footer(
       "Example:\n"
       "  pentafold explain dp=8,ep=8,max_batch=256 --against tp=8,etp=8,max_batch=256 \\\n"
@@ -95,6 +58,7 @@ void add_predict(CLI::App& app, PredictOptions& o) {
       "predict", "one prefill pass and one decode step of a plan in seconds, with error bars");
   verb->add_option("PLAN", o.plan, "plan file, or degrees such as tp=2,ep=4")->required();
   add_problem(verb, o.request);
+  add_steady(verb, o.request);
   verb->add_flag("--json", o.json, "one JSON document on stdout");
   verb->footer(
       "Example:\n"
@@ -139,8 +103,66 @@ void add_serving(CLI::App* verb, ServingOptions& o) {
                    "adaptive batch: tokens in a dp group's cache at most (default: what fits)");
   verb->add_option("--kv-tokens", o.kv_tokens,
                    "of a replica's KV cache (default: what the memory leaves)");
-  verb->add_option("--memory-fraction", o.memory_fraction, "of a device that may be used (0.9)");
   verb->add_flag("--no-prefix-cache", o.no_prefix_cache, "compute every prompt whole");
+}
+
+// The last round of a search, over what arrives.
+void add_simulated(CLI::App* verb, PlanQuestionOptions& o) {
+  verb->add_option("--slo", o.slo, "limits of each request, for goodput: ttft=1s,tpot=20ms,e2e=30s")
+      ->type_name("LIMITS");
+  verb->add_option("--simulated-plans", o.simulated_plans,
+                   "how many of the best plans serve the workload that is simulated (8)")
+      ->check(CLI::Range(1, 1000));
+}
+
+void add_plan(CLI::App& app, PlanQuestionOptions& options) {
+  PlanVerbOptions& o = options.request;
+  CLI::App* verb = app.add_subcommand(
+      "plan", "the best plan for a model, a fleet, a workload and targets, or why there is none");
+  add_problem(verb, o);
+  add_arrivals(verb, options.arrivals);
+  add_serving(verb, options.serving);
+  add_simulated(verb, options);
+  verb->add_option(
+          "--target", o.target,
+          "limits and what to optimise: ttft=1s,tpot=20ms,tokens_per_s_per_gpu=1000,"
+          "prefill_tokens_per_s_per_gpu=,tokens_per_s=,dollars_per_mtok=,"
+          "memory_fraction=0.9, and one of gpus=min, cost=min, ttft=min, tpot=min; of a simulated "
+          "workload ttft_p99=2s (ttft, tpot, itl, e2e; _mean, _p50, _p90, _p99), goodput=12/s")
+      ->type_name("TARGETS");
+  verb->add_option(
+      "--precision", o.precision,
+      "stored, any, or a weight format (fp8, int8, int4, nvfp4, mxfp4, bf16); default: "
+      "stored, and the next narrower one to compare");
+  verb->add_option("--kv", o.kv, "format of the KV cache (default: as stored)");
+  verb->add_option("--mode", o.mode,
+                   "any (default), aggregated, or disaggregated: prefill and decode on workers of "
+                   "their own");
+  verb->add_option("--top-k", o.top_k, "plan as if the router took this many experts");
+  verb->add_option("--dollars-per-hour", o.dollars_per_hour, "of one GPU");
+  verb->add_option("--max-gpus", o.max_gpus, "most GPUs that min may use (default 1024)")
+      ->check(CLI::Range(1, 65536));
+  verb->add_option("--out", o.out, "write the plan file (and FILE.prefill.yaml of a split one)")
+      ->type_name("FILE");
+  verb->add_option("--report", o.report, "write a strategy document, every figure traceable")
+      ->type_name("FILE");
+  verb->add_option("--explain-number", o.explain_number,
+                   "how a figure of the report came about, by its id")
+      ->type_name("ID");
+  verb->add_flag("--pareto", o.pareto, "the front of tokens/s/GPU against tokens/s/user");
+  verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->add_option("--threads", o.threads, "threads to search with (default 1)")
+      ->check(CLI::Range(1, 256));
+  verb->footer(
+      "Examples:\n"
+      "  pentafold plan --model qwen3-30b-a3b --gpu h200-sxm --gpus 32 --isl 4000 --osl 1000 \\\n"
+      "      --target ttft=1s,tpot=20ms --out plan.yaml\n"
+      "  pentafold plan --model deepseek-v3 --gpu h100-sxm --gpus min --isl 4000 --osl 1000\n"
+      "  pentafold plan --model qwen3-30b-a3b --gpu h100-sxm --gpus 8 --isl 4000 --osl 1000 \\\n"
+      "      --target ttft=20ms,tpot=1ms      # says why not, and what would do\n"
+      "  pentafold plan --model qwen3-30b-a3b --gpu h200-sxm --gpus 4 \\\n"
+      "      --trace specs/traces/chat-azure.csv --target ttft_p99=2s,tpot_p99=30ms\n"
+      "Exit codes: 0 a plan, 1 there is none, 2 bad input.");
 }
 
 void add_simulate(CLI::App& app, SimulateOptions& o) {
@@ -158,6 +180,8 @@ void add_simulate(CLI::App& app, SimulateOptions& o) {
   verb->add_option("--skew", o.request.skew, "Zipf exponent of the experts' load; 0 (default)");
   add_arrivals(verb, o.arrivals);
   add_serving(verb, o.serving);
+  verb->add_option("--memory-fraction", o.serving.memory_fraction,
+                   "of a device that may be used (0.9)");
   verb->add_option("--slo", o.slo, "limits that count for goodput: ttft=1s,tpot=20ms,e2e=30s")
       ->type_name("LIMITS");
   verb->add_option("--chrome-trace", o.chrome_trace, "write a timeline for ui.perfetto.dev")

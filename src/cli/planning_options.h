@@ -20,7 +20,7 @@ class App;
 namespace pentafold {
 
 struct PlanningOptions {
-  PlanVerbOptions plan;
+  PlanQuestionOptions plan;
   ExplainOptions explain;
   PredictOptions predict;
   SimulateOptions simulate;

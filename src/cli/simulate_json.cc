@@ -66,7 +66,7 @@ Json summary_json(const SimulationAnswer& answer) {
   const ServiceSummary& s = answer.found.summary;
   Json out = {{"finished", s.finished},
               {"rejected", s.rejected},
-              {"too_long", answer.asked.arriving.too_long},
+              {"too_long", answer.asked.arriving.left_out.requests},
               {"preemptions", s.preemptions},
               {"duration_s", s.duration_s},
               {"requests_per_s", s.requests_per_s},

@@ -37,28 +37,6 @@ std::string percent(double share) {
   return fmt::format("{:.1f} %", 100 * share);
 }
 
-std::string format_trace(const SimulationCase& asked) {
-  const Trace& trace = asked.arriving.trace;
-  const auto n = static_cast<double>(trace.requests.size());
-  std::string out =
-      fmt::format("{} ({}): {} requests, mean {:.0f} tokens in, {:.0f} out",
-                  trace.file.empty() ? "workload" : trace.file, to_string(trace.format),
-                  trace.requests.size(), mean_tokens(trace, &TraceRequest::prompt_tokens),
-                  mean_tokens(trace, &TraceRequest::output_tokens));
-  if (trace.concurrency > 0) {
-    out += fmt::format("; {} always in flight\n", trace.concurrency);
-  } else {
-    out += fmt::format(
-        "; {} of arrivals{}\n", format_seconds(trace.duration_s()),
-        trace.duration_s() > 0 ? fmt::format(", {:.3g}/s", (n - 1) / trace.duration_s()) : "");
-  }
-  if (asked.arriving.too_long > 0) {
-    out += fmt::format("left out: {} requests longer than the model's {} positions\n",
-                       asked.arriving.too_long, asked.arriving.positions);
-  }
-  return out;
-}
-
 std::string format_pool_limits(const SimulationCase& asked, std::size_t i) {
   const Pool& pool = asked.plan.pools[i];
   const BatchLimits& limits = asked.pool(i).limits;
@@ -168,7 +146,7 @@ std::string format_simulation(const SimulationAnswer& answer) {
   std::string out = fmt::format("{} on {} GPUs ({}), engine {}\n", problem.model.name,
                                 asked.plan.gpus(), problem.cluster.gpu.name, problem.engine.name);
   for (std::size_t i = 0; i < asked.plan.pools.size(); ++i) out += format_pool_limits(asked, i);
-  out += format_trace(asked);
+  out += describe(asked.arriving.trace, asked.arriving.left_out);
   if (answer.step_factor > 1) {
     out += fmt::format("steps take what is said here within a factor of {:.2f} (80 %)\n",
                        answer.step_factor);

@@ -11,6 +11,7 @@
 
 #include "base/nearest.h"
 #include "base/quote.h"
+#include "base/units.h"
 #include "spec/arrivals.h"
 #include "spec/quantity.h"
 
@@ -176,15 +177,36 @@ MeanLengths mean_lengths(const Trace& trace) {
   return {rounded(&TraceRequest::prompt_tokens), rounded(&TraceRequest::output_tokens)};
 }
 
+std::string describe(const Trace& trace, const LeftOut& left_out) {
+  const auto n = static_cast<double>(trace.requests.size());
+  std::string out =
+      fmt::format("{} ({}): {} requests, mean {:.0f} tokens in, {:.0f} out",
+                  trace.file.empty() ? "workload" : trace.file, to_string(trace.format),
+                  trace.requests.size(), mean_tokens(trace, &TraceRequest::prompt_tokens),
+                  mean_tokens(trace, &TraceRequest::output_tokens));
+  if (trace.concurrency > 0) {
+    out += fmt::format("; {} always in flight\n", trace.concurrency);
+  } else {
+    out += fmt::format(
+        "; {} of arrivals{}\n", format_seconds(trace.duration_s()),
+        trace.duration_s() > 0 ? fmt::format(", {:.3g}/s", (n - 1) / trace.duration_s()) : "");
+  }
+  if (left_out.requests > 0) {
+    out += fmt::format("left out: {} requests longer than the model's {} positions\n",
+                       left_out.requests, left_out.positions);
+  }
+  return out;
+}
+
 Result<ServedTrace> trace_for(const ArrivalOptions& o, const ModelShape& model) {
   ServedTrace out;
   PF_ASSIGN(out.trace, arriving_trace(o));
-  out.positions = model.max_positions;
-  if (out.positions > 0) {
-    out.too_long = drop_longer_than(out.trace, out.positions);
+  out.left_out.positions = model.max_positions;
+  if (out.left_out.positions > 0) {
+    out.left_out.requests = drop_longer_than(out.trace, out.left_out.positions);
     if (out.trace.requests.empty()) {
       return refused(fmt::format("every request is longer than the {} positions of {}",
-                                 out.positions, model.name));
+                                 out.left_out.positions, model.name));
     }
   }
   return out;

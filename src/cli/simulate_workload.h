@@ -39,11 +39,17 @@ struct ServingOptions {
   bool no_prefix_cache = false;
 };
 
+// Requests for which the model has no positions.
+struct LeftOut {
+  std::int64_t requests = 0;
+  std::int64_t positions = 0;  // of the model; 0: without end
+};
 struct ServedTrace {
   Trace trace;
-  std::int64_t too_long = 0;   // requests left out: the model has no positions for them
-  std::int64_t positions = 0;  // 0: without end
+  LeftOut left_out;
 };
+// A line: file, requests, lengths, rate; another for what was left out.
+std::string describe(const Trace& trace, const LeftOut& left_out);
 Result<ServedTrace> trace_for(const ArrivalOptions& options, const ModelShape& model);
 
 // The workload at which windows are spread over blocks, caches travel, and the closed form thinks.

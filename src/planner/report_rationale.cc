@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 
 #include "planner/plan_report_parts.h"
+#include "planner/undecided.h"
 #include "report/markdown.h"
 
 namespace pentafold {
@@ -151,6 +153,24 @@ void family_rows(ReportContext& x, const StrategyFamily& family, MarkdownTable& 
   }
 }
 
+// The best of other kinds that may be as good: their difference is within its error.
+std::string not_told_apart(ReportContext& x) {
+  MarkdownTable table({"family", "behind the best", "error of the difference", "plan"});
+  for (const Undecided& other : undecided(x.problem, x.result)) {
+    const std::string start = "undecided." + figure_name(other.kind) + ".";
+    const std::string source = "planner/undecided.h; docs/planner.md derives it";
+    table.add({other.kind,
+               x.figures.show({start + "behind", std::expm1(other.behind), U::Share,
+                               "worse by the objective than the winner", "", source}),
+               x.figures.show({start + "error", std::expm1(other.error), U::Share,
+                               "half-width of the 80 % interval, without what both plans share", "",
+                               source}),
+               describe(other.deployment)});
+  }
+  if (table.empty()) return "";
+  return "Not told apart from the winner by the prediction:\n\n" + table.text();
+}
+
 }  // namespace
 
 std::string rationale_section(ReportContext& x) {
@@ -179,7 +199,7 @@ std::string rationale_section(ReportContext& x) {
   MarkdownTable table({"family", "tokens/s per GPU", "TTFT", "TPOT", "best, or why not"});
   for (const StrategyFamily* family : order) family_rows(x, *family, table);
   if (!table.empty()) out += "All families, best first:\n\n" + table.text();
-  return out;
+  return out + not_told_apart(x);
 }
 
 }  // namespace pentafold

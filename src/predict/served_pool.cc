@@ -17,10 +17,11 @@ Worker serving_worker(const EngineProfile& engine, Worker worker) {
 }
 
 std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& served,
-                                 std::int64_t block_tokens, std::int64_t tokens) {
+                                 std::int64_t block_tokens, std::int64_t tokens,
+                                 std::int64_t sampled) {
   Worker worker = served.worker;
   worker.chunk = std::min(costs.engine().step_tokens, std::max<std::int64_t>(worker.chunk, 1));
-  worker.batch = 1;
+  worker.batch = sampled;
   worker.microbatches = 1;
   const double limit = costs.cluster().gpu.memory_bytes * served.memory_fraction;
   const double peak_share = worst_peak_share(costs, worker);
@@ -28,7 +29,8 @@ std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& serv
   for (std::int64_t s = 0; s < worker.pp(); ++s) {
     const RankBytes bytes = stage_bytes(costs.model(), worker, s, tokens, peak_share);
     if (bytes.kv <= 0) continue;
-    const double sequences = (limit - (bytes.total() - bytes.kv)) / bytes.kv;
+    const double sequences =
+        (limit - (bytes.total() - bytes.kv)) / bytes.kv * static_cast<double>(sampled);
     least = std::min(least, sequences);
   }
   const std::int64_t of_one = (tokens + block_tokens - 1) / block_tokens;

@@ -27,9 +27,10 @@ Worker serving_worker(const EngineProfile& engine, Worker worker);
 
 // KV blocks of `block_tokens` tokens that fit beside everything else, for each attention dp group:
 // the least over stages. `tokens`: of a typical sequence, over which windows and states are spread.
-// 0 or less: not even the weights fit.
+// Room is left for the logits of `sampled` sequences at once. 0 or less: not even the weights fit.
 std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& served,
-                                 std::int64_t block_tokens, std::int64_t tokens);
+                                 std::int64_t block_tokens, std::int64_t tokens,
+                                 std::int64_t sampled = 1);
 
 // `costs` must outlive the pool. Fails when the worker's memory does not hold one block.
 Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& served);
