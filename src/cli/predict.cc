@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "cli/contender.h"
 #include "cli/verbs.h"
+#include "predict/skew_report.h"
 
 namespace pentafold {
 namespace {
@@ -18,6 +19,7 @@ struct Prediction {
   PlanRequest request;
   Contender plan;
   ContenderView view;
+  std::vector<std::optional<ExpertBalance>> balance;  // by pool
 };
 
 Result<Prediction> prediction_of(const PredictOptions& options) {
@@ -39,6 +41,10 @@ Result<Prediction> prediction_of(const PredictOptions& options) {
     }
   }
   out.view = view(problem, out.plan);
+  const StepCost costs(problem.model, problem.cluster, problem.engine, problem.workload);
+  for (const Pool& pool : out.plan.pools) {
+    out.balance.push_back(expert_balance(costs, pool.worker));
+  }
   return out;
 }
 
@@ -71,6 +77,18 @@ void print_cost(const char* what, const Cost& cost, double seconds) {
   fmt::print("  operators' numbers: {}\n", from);
 }
 
+// At which skew experts cut over their ranks become faster than whole ones spread over them.
+void print_balance(const ExpertBalance& balance, Role role) {
+  std::string when;
+  if (role != Role::Prefill) when = "decode " + break_even_text(balance.decode_skew);
+  if (role != Role::Decode) {
+    when += (when.empty() ? "prefill " : ", prefill ") + break_even_text(balance.prefill_skew);
+  }
+  fmt::print("\nexperts cut over {} ranks (ep 1, etp {}) instead of ep {} are faster: {}{}\n",
+             balance.cut.etp, balance.cut.etp, balance.spread.ep, when,
+             balance.cut_folds ? "" : " (this model's experts cannot be cut that far)");
+}
+
 void print_text(const Prediction& p) {
   const Problem& problem = p.request.problem;
   const Workload& w = problem.workload;
@@ -92,6 +110,7 @@ void print_text(const Prediction& p) {
       print_cost(fmt::format("decode step of {} sequences a dp group", pool.worker.batch).c_str(),
                  one.decode, one.timing.decode_s);
     }
+    if (p.balance[i]) print_balance(*p.balance[i], pool.role);
   }
   fmt::print("\nkept full, without a queue:\n");
   fmt::print("  TTFT          {}\n", interval(p.view.ttft_s, p.view.prefill));
@@ -115,6 +134,21 @@ Json cost_json(const Cost& cost, double seconds) {
           {"operators_from", from}};
 }
 
+Json balance_json(const ExpertBalance& balance) {
+  const auto skew = [](const std::optional<double>& s) { return s ? Json(*s) : Json(nullptr); };
+  return {{"ep", balance.spread.ep},
+          {"cut_etp", balance.cut.etp},
+          {"cut_folds", balance.cut_folds},
+          {"decode_break_even_skew", skew(balance.decode_skew)},
+          {"prefill_break_even_skew", skew(balance.prefill_skew)},
+          {"highest_skew_tried", kHighestSkew},
+          {"asked",
+           {{"spread_decode_s", balance.asked.spread_decode_s},
+            {"cut_decode_s", balance.asked.cut_decode_s},
+            {"spread_prefill_s", balance.asked.spread_prefill_s},
+            {"cut_prefill_s", balance.asked.cut_prefill_s}}}};
+}
+
 void print_json(const Prediction& p) {
   const Problem& problem = p.request.problem;
   Json pools = Json::array();
@@ -128,6 +162,7 @@ void print_json(const Prediction& p) {
                   {"peak_share", one.peak_share}};
     if (pool.role != Role::Decode) entry["prefill"] = cost_json(one.prefill, one.timing.prefill_s);
     if (pool.role != Role::Prefill) entry["decode"] = cost_json(one.decode, one.timing.decode_s);
+    if (p.balance[i]) entry["expert_balance"] = balance_json(*p.balance[i]);
     pools.push_back(entry);
   }
   const Json out = {{"model", problem.model.name},
