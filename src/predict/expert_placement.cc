@@ -64,22 +64,31 @@ std::vector<Copy> copies_of(std::span<const double> share, std::int64_t ep,
   return copies;
 }
 
-}  // namespace
+using Groups = std::vector<std::vector<Copy>>;
 
-double blocked_peak(std::span<const double> share, std::int64_t ep) {
-  std::vector<double> group(static_cast<std::size_t>(ep), 0.0);
-  for (std::size_t e = 0; e < share.size(); ++e) group[e * group.size() / share.size()] += share[e];
-  return largest_times(group);
+bool holds(const std::vector<Copy>& group, std::size_t expert) {
+  return std::ranges::find(group, expert, &Copy::expert) != group.end();
 }
 
-double shuffled_peak(std::span<const double> share, std::int64_t ep) {
-  return mean_over_shuffles(share, [&](const auto& order) { return blocked_peak(order, ep); });
+// Only `into`, which has the expert already, has room: a group without it takes the copy and hands
+// over one of an expert that `into` lacks. There is one: `into` holds fewer.
+void exchange(const Copy& copy, std::size_t into, Groups& groups) {
+  for (std::vector<Copy>& other : groups) {
+    if (holds(other, copy.expert)) continue;
+    const auto free = std::ranges::find_if(
+        other, [&](const Copy& held) { return !holds(groups[into], held.expert); });
+    if (free == other.end()) continue;
+    groups[into].push_back(*free);
+    *free = copy;
+    return;
+  }
+  groups[into].push_back(copy);  // more copies than groups: one serves nobody
 }
 
-double balanced_peak(std::span<const double> share, std::int64_t ep, std::int64_t redundant) {
+Groups dealt(std::span<const double> share, std::int64_t ep, std::int64_t redundant) {
   const std::vector<Copy> copies = copies_of(share, ep, redundant);
-  const auto groups = static_cast<std::size_t>(ep);
-  const std::size_t room = (copies.size() + groups - 1) / groups;
+  Groups groups(static_cast<std::size_t>(ep));
+  const std::size_t room = (copies.size() + groups.size() - 1) / groups.size();
   struct Group {
     double load = 0;
     std::size_t index = 0;
@@ -88,26 +97,97 @@ double balanced_peak(std::span<const double> share, std::int64_t ep, std::int64_
     }
   };
   std::priority_queue<Group, std::vector<Group>, std::greater<>> emptiest;
-  for (std::size_t g = 0; g < groups; ++g) emptiest.push({0, g});
-  std::vector<std::size_t> used(groups, 0);
-  std::vector<std::size_t> latest(groups, share.size());  // expert put there last
-  std::vector<double> load(groups, 0.0);
+  for (std::size_t g = 0; g < groups.size(); ++g) emptiest.push({0, g});
   std::vector<Group> passed;
   for (const Copy& copy : copies) {
     passed.clear();
-    while (emptiest.size() > 1 && latest[emptiest.top().index] == copy.expert) {
+    while (emptiest.size() > 1 && holds(groups[emptiest.top().index], copy.expert)) {
       passed.push_back(emptiest.top());
       emptiest.pop();
     }
     Group group = emptiest.top();
     emptiest.pop();
     for (const Group& other : passed) emptiest.push(other);
+    if (holds(groups[group.index], copy.expert)) {
+      exchange(copy, group.index, groups);
+    } else {
+      groups[group.index].push_back(copy);
+    }
     group.load += copy.part;
-    load[group.index] = group.load;
-    latest[group.index] = copy.expert;
-    if (++used[group.index] < room) emptiest.push(group);
+    if (groups[group.index].size() < room) emptiest.push(group);
   }
-  return largest_times(load);
+  return groups;
+}
+
+// Loads of the groups.
+std::vector<double> blocked(std::span<const double> share, std::int64_t ep) {
+  std::vector<double> group(static_cast<std::size_t>(ep), 0.0);
+  for (std::size_t e = 0; e < share.size(); ++e) group[e * group.size() / share.size()] += share[e];
+  return group;
+}
+
+std::vector<double> balanced(std::span<const double> share, std::int64_t ep,
+                             std::int64_t redundant) {
+  std::vector<double> load;
+  for (const std::vector<Copy>& group : dealt(share, ep, redundant)) {
+    double sum = 0;
+    for (const Copy& copy : group) sum += copy.part;
+    load.push_back(sum);
+  }
+  return load;
+}
+
+}  // namespace
+
+double blocked_peak(std::span<const double> share, std::int64_t ep) {
+  return largest_times(blocked(share, ep));
+}
+
+double shuffled_peak(std::span<const double> share, std::int64_t ep) {
+  return mean_over_shuffles(share, [&](const auto& order) { return blocked_peak(order, ep); });
+}
+
+double balanced_peak(std::span<const double> share, std::int64_t ep, std::int64_t redundant) {
+  return largest_times(balanced(share, ep, redundant));
+}
+
+std::vector<std::vector<std::int64_t>> balanced_groups(std::span<const double> share,
+                                                       std::int64_t ep, std::int64_t redundant) {
+  std::vector<std::vector<std::int64_t>> out;
+  for (const std::vector<Copy>& group : dealt(share, ep, redundant)) {
+    std::vector<std::int64_t>& experts = out.emplace_back();
+    for (const Copy& copy : group) experts.push_back(static_cast<std::int64_t>(copy.expert));
+    std::ranges::sort(experts);
+  }
+  return out;
+}
+
+std::vector<double> group_loads(const ExpertProfile& profile, std::int64_t ep,
+                                std::int64_t redundant) {
+  const auto groups = static_cast<std::size_t>(ep);
+  if (profile.even()) return std::vector<double>(groups, 1.0);
+  std::vector<double> sum(groups, 0.0);
+  double added = 0;
+  const auto add = [&](const std::vector<double>& loads) {
+    for (std::size_t g = 0; g < groups; ++g) sum[g] += loads[g] * static_cast<double>(ep);
+    added += 1;
+  };
+  for (const std::vector<double>& share : profile.layers) {
+    const double apart = profile.named ? blocked_peak(share, ep) : shuffled_peak(share, ep);
+    if (redundant > 0 && balanced_peak(share, ep, redundant) < apart) {
+      add(balanced(share, ep, redundant));
+    } else if (profile.named) {
+      add(blocked(share, ep));
+    } else {
+      for (std::uint64_t s = 0; s < kShuffles; ++s) {
+        std::vector<double> loads = blocked(shuffled(share, s), ep);
+        std::ranges::sort(loads, std::greater());
+        add(loads);
+      }
+    }
+  }
+  for (double& load : sum) load /= added;
+  return sum;
 }
 
 double table_peak(std::span<const double> share, const Placement& placement, std::int64_t layer,

@@ -145,5 +145,54 @@ TEST_F(StagePeakTest, RefusesWhatThePlacementRefuses) {
   EXPECT_FALSE(stage_peak_share(plan, s, {0, 32}, model, workload).ok());
 }
 
+// What is dealt is a placement: nobody twice in a group, everybody somewhere, groups equally full,
+// and the load is the one that is priced.
+TEST(ExpertPlacement, BalancedGroupsAreAPlacementWithThePricedPeak) {
+  Draw draw(11);
+  for (int i = 0; i < 300; ++i) {
+    const std::int64_t ep = draw.one_of({2, 3, 4, 8});
+    const std::int64_t experts = ep * draw.one_of({1, 2, 5, 16});
+    const std::int64_t redundant = std::min((ep - 1) * experts, ep * draw.one_of({0, 1, 2, 7}));
+    std::vector<double> share = drawn_shares(draw, experts);
+    if (draw.below(3) == 0) share.assign(share.size(), 0.0), share[0] = 1;  // copies meet
+    const auto groups = balanced_groups(share, ep, redundant);
+    ASSERT_EQ(std::ssize(groups), ep);
+    std::map<std::int64_t, double> copies;
+    for (const auto& group : groups) {
+      EXPECT_EQ(std::ssize(group), (experts + redundant) / ep);
+      EXPECT_TRUE(std::ranges::adjacent_find(group) == group.end()) << "an expert twice";
+      for (const std::int64_t e : group) copies[e] += 1;
+    }
+    EXPECT_EQ(std::ssize(copies), experts);
+    double most = 0;
+    for (const auto& group : groups) {
+      double load = 0;
+      for (const std::int64_t e : group) load += share[static_cast<std::size_t>(e)] / copies[e];
+      most = std::max(most, load);
+    }
+    EXPECT_NEAR(balanced_peak(share, ep, redundant), most * static_cast<double>(ep), 1e-9);
+  }
+}
+
+TEST(ExpertPlacement, GroupLoadsAverageOneAndReachThePeak) {
+  Draw draw(3);
+  for (int i = 0; i < 100; ++i) {
+    const std::int64_t ep = draw.one_of({1, 2, 4, 8});
+    const std::int64_t redundant = ep * draw.one_of({0, 0, 1});
+    ExpertProfile profile;
+    profile.named = draw.below(2) == 0;
+    profile.layers = {drawn_shares(draw, 64)};
+    const std::vector<double> loads = group_loads(profile, ep, redundant);
+    ASSERT_EQ(std::ssize(loads), ep);
+    EXPECT_NEAR(std::accumulate(loads.begin(), loads.end(), 0.0), static_cast<double>(ep), 1e-9);
+    const std::vector<double>& share = profile.layers.front();
+    const double apart = profile.named ? blocked_peak(share, ep) : shuffled_peak(share, ep);
+    const double peak =
+        redundant > 0 ? std::min(apart, balanced_peak(share, ep, redundant)) : apart;
+    EXPECT_NEAR(*std::ranges::max_element(loads), peak, 1e-9);
+  }
+  EXPECT_EQ(group_loads({}, 4, 0), std::vector<double>(4, 1.0));
+}
+
 }  // namespace
 }  // namespace pentafold
