@@ -17,6 +17,7 @@
 #include "cli/simulate_workload.h"
 #include "planner/plan_explain.h"
 #include "predict/simulate.h"
+#include "predict/simulate_ranks.h"
 
 namespace pentafold {
 
@@ -51,20 +52,11 @@ struct SimulationCase {
 };
 Result<std::unique_ptr<SimulationCase>> simulation_case(const SimulateOptions& options);
 
-// Where the time of a pool's replicas goes, in replica-seconds.
-struct PoolTime {
-  double compute = 0;        // arithmetic, memory, fixed costs
-  double communication = 0;  // collectives and hand-overs
-  double bubble = 0;         // ranks that wait for another stage
-  double idle = 0;           // between steps
-  double total() const { return compute + communication + bubble + idle; }
-};
-
 struct SimulationAnswer {
   const SimulationCase& asked;
   const Simulation& found;
-  std::vector<PoolTime> time;  // by pool
-  double step_factor = 1;      // the 80 % interval of a step's time is divided and multiplied by it
+  std::vector<std::vector<RankTime>> ranks;  // by pool
+  double step_factor = 1;  // the 80 % interval of a step's time is divided and multiplied by it
 };
 std::string format_simulation(const SimulationAnswer& answer);
 std::string simulation_json(const SimulationAnswer& answer);

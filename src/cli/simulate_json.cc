@@ -33,12 +33,27 @@ Json measured_json(const std::vector<MeasuredMetric>& compared) {
   return out;
 }
 
+Json time_json(const RankTime& time) {
+  return {{"compute", time.compute},
+          {"communication", time.communication},
+          {"waiting", time.waiting},
+          {"bubble", time.bubble},
+          {"idle", time.idle}};
+}
+
 Json pool_json(const SimulationAnswer& answer, std::size_t i) {
   const Pool& pool = answer.asked.plan.pools[i];
   const PoolUse& use = answer.found.pools[i];
   const BatchLimits& limits = answer.asked.pool(i).limits;
-  const PoolTime& time = answer.time[i];
-  const double total = std::max(time.total(), 1e-300);
+  Json ranks = Json::array();
+  for (const RankTime& rank : answer.ranks[i]) {
+    Json entry = {{"stage", rank.stage},
+                  {"rank", rank.rank},
+                  {"dp_group", rank.dp_group},
+                  {"expert_group", rank.expert_group}};
+    entry.update(time_json(rank));
+    ranks.push_back(std::move(entry));
+  }
   const PoolCurves curves = curves_of(use, kPoints);
   return {{"worker", describe(pool.worker)},
           {"role", to_string(pool.role)},
@@ -49,11 +64,8 @@ Json pool_json(const SimulationAnswer& answer, std::size_t i) {
           {"steps", use.steps},
           {"busy_share", use.busy_share},
           {"peak_kv_share", use.peak_kv_share},
-          {"time_share",
-           {{"compute", time.compute / total},
-            {"communication", time.communication / total},
-            {"bubble", time.bubble / total},
-            {"idle", time.idle / total}}},
+          {"time_share", time_json(mean_of(answer.ranks[i]))},
+          {"ranks", std::move(ranks)},
           {"series",
            {{"bucket_s", curves.bucket_s},
             {"queue", curves.queue},

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/units.h"
 #include "cli/simulate.h"
@@ -95,21 +96,53 @@ std::string format_throughput(const SimulationAnswer& answer) {
   return out;
 }
 
+// A line for each stage whose ranks differ, or which differs from the others: who is busy, who
+// waits.
+std::string format_ranks(const std::vector<RankTime>& ranks) {
+  const auto [least, most] = std::ranges::minmax(ranks, {}, &RankTime::compute);
+  constexpr double kAlike = 0.001;
+  if (most.compute - least.compute < kAlike) return "";
+  constexpr std::int64_t kStages = 8;
+  std::string out;
+  for (std::size_t at = 0; at < ranks.size();) {
+    const std::int64_t stage = ranks[at].stage;
+    std::size_t end = at;
+    while (end < ranks.size() && ranks[end].stage == stage) ++end;
+    const auto mine = std::span(ranks).subspan(at, end - at);
+    at = end;
+    if (stage == kStages) {
+      out += "  ... (--json lists all ranks)\n";
+      break;
+    }
+    const auto idlest = std::ranges::min(mine, {}, &RankTime::compute);
+    const auto busiest = std::ranges::max(mine, {}, &RankTime::compute);
+    out += fmt::format("  stage {}, {} ranks: rank {} computes most, {}", stage, mine.size(),
+                       busiest.rank, percent(busiest.compute));
+    if (busiest.compute - idlest.compute >= kAlike) {
+      out += fmt::format(" (dp group {}, expert group {}), rank {} least, {}", busiest.dp_group,
+                         busiest.expert_group, idlest.rank, percent(idlest.compute));
+    }
+    out += fmt::format("; all communicate {}, wait in the pipeline {}\n",
+                       percent(busiest.communication), percent(busiest.bubble));
+  }
+  return out;
+}
+
 std::string format_pool_use(const SimulationAnswer& answer, std::size_t i) {
   const PoolUse& use = answer.found.pools[i];
-  const PoolTime& time = answer.time[i];
-  const double total = std::max(time.total(), 1e-300);
+  const RankTime time = mean_of(answer.ranks[i]);
   const PoolCurves curves = curves_of(use, kColumns);
   std::string out = fmt::format(
-      "\n{}: {} steps; ranks compute {}, communicate {}, wait in the pipeline {}, idle {}\n",
-      to_string(answer.asked.plan.pools[i].role), use.steps, percent(time.compute / total),
-      percent(time.communication / total), percent(time.bubble / total),
-      percent(time.idle / total));
+      "\n{}: {} steps; ranks compute {}, communicate {}, wait for busier ranks {}, wait in the "
+      "pipeline {}, idle {}\n",
+      to_string(answer.asked.plan.pools[i].role), use.steps, percent(time.compute),
+      percent(time.communication), percent(time.waiting), percent(time.bubble), percent(time.idle));
+  out += format_ranks(answer.ranks[i]);
+  out += fmt::format("  over time, a column is {}\n", format_seconds(curves.bucket_s));
   const auto line = [&](const char* name, const Series& curve, double top,
                         const std::string& most) {
     out += fmt::format("  {:<8}|{}| {}\n", name, sparkline(curve, top), most);
   };
-  out += fmt::format("  over time, a column is {}\n", format_seconds(curves.bucket_s));
   line("queue", curves.queue, largest(curves.queue),
        fmt::format("up to {:.3g}", largest(curves.queue)));
   line("running", curves.running, largest(curves.running),

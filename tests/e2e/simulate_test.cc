@@ -62,6 +62,19 @@ TEST(Simulate, AnAzureTrace) {
   double shares = 0;
   for (const auto& share : pool["time_share"]) shares += share.get<double>();
   EXPECT_NEAR(shares, 1, 1e-9);
+  // Each rank's time is all there, and the pool's is the mean of its ranks'.
+  ASSERT_EQ(pool["ranks"].size(), 2U);
+  double compute = 0;
+  for (const Json& rank : pool["ranks"]) {
+    double parts = 0;
+    for (const char* part : {"compute", "communication", "waiting", "bubble", "idle"}) {
+      EXPECT_GE(rank[part], -1e-9) << part;
+      parts += rank[part].get<double>();
+    }
+    EXPECT_NEAR(parts, 1, 1e-9);
+    compute += rank["compute"].get<double>() / 2;
+  }
+  EXPECT_NEAR(compute, pool["time_share"]["compute"].get<double>(), 1e-9);
   EXPECT_EQ(pool["series"]["queue"].size(), pool["series"]["busy_share"].size());
 }
 
@@ -69,6 +82,16 @@ TEST(Simulate, TextSaysWhatTheJsonSays) {
   const ProcessResult text = run(kPlan + std::string("--trace specs/traces/mixed.csv"));
   ASSERT_EQ(text.exit_code, 0) << text.err;
   for (const char* part : {"50 requests served", "TTFT", "TPOT", "p99", "queue", "KV", "idle"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+}
+
+TEST(Simulate, UnevenRanksAreNamed) {
+  const ProcessResult text =
+      run("simulate pp=2,dp=4,ep=4 --model qwen3-30b-a3b --gpu h200-sxm --skew 1 --trace "
+          "specs/traces/mixed.csv");
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  for (const char* part : {"wait for busier ranks", "stage 0, 4 ranks: rank", "stage 1, 4 ranks"}) {
     EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
   }
 }
