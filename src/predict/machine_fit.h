@@ -7,7 +7,7 @@
 //   measured - kernels = calls x call_s + units x unit_s,
 // two for two unknowns. Steps that one rank never takes (sequence <-> heads, hand-over) cost what
 // the nearest of those it takes does. Source: least squares. Cost: predictions of the runs.
-// Held by predict/machine_fit_test.cc (it finds the lines that made a report).
+// Held by predict/run_prediction_test.cc (it finds the lines that made a report).
 #pragma once
 
 #include <vector>

@@ -3,7 +3,7 @@
 // The third interpreter of a program (plan/program.h): each step is visited, none is forgotten.
 // Its kernels are priced by measured tables; the rest of it, copying and bookkeeping, is a measured
 // line over `units`, a count that grows with that work (values moved, rows times experts).
-// Cost: O(experts + segments) a step. Held by predict/step_work_test.cc.
+// Cost: O(experts + segments) a step. Held by predict/run_prediction_test.cc.
 #pragma once
 
 #include <cstdint>

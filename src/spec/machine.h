@@ -2,7 +2,7 @@
 //
 // A datasheet says what a device could do; this says what the engine's thread ranks get from the
 // cores they share: `pentafold calibrate` fills it, a cluster file keeps it under `measured`
-// (docs/cluster-format.md), predict/machine_cost.h prices programs with it.
+// (docs/cluster-format.md), predict/run_prediction.h prices programs with it.
 // Times grow smoothly with sizes on a log scale, so tables are interpolated there and held at the
 // edges. Cost: a plain value; a look-up is O(log points). Held by spec/machine_test.cc.
 #pragma once

@@ -44,6 +44,14 @@ TEST(MachineSpec, IsReadAsItWasWritten) {
   EXPECT_DOUBLE_EQ(read->measured->host.at("norm").unit_s, 4e-10);
 }
 
+// What the fuzzer starts from is read, so that it starts inside the section.
+TEST(MachineSpec, TheFuzzersSeedIsAMeasuredMachine) {
+  const auto read =
+      load_cluster(PENTAFOLD_SOURCE_DIR "/tests/fuzz/seeds/cluster_fuzz/measured.yaml");
+  ASSERT_TRUE(read.ok()) << read.error().to_string();
+  EXPECT_TRUE(read->measured);
+}
+
 TEST(MachineSpec, AClusterNeedNotBeMeasured) {
   const auto read = parse_cluster(std::string(kHead).substr(0, std::string(kHead).find("measured")),
                                   "there.yaml");

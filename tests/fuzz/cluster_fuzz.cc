@@ -25,13 +25,26 @@ void check_cluster(const ClusterSpec& cluster) {
     domain = link.domain;
   }
   CHECK(cluster.gpus <= domain);
+  if (!cluster.measured) return;
+  const MachineSpec& machine = *cluster.measured;
+  CHECK(machine.cores >= 1);
+  for (const double where : {0.5, 3.0, 1e12}) {
+    for (const double seconds :
+         {machine.product_alone.at(where, where), machine.product_shared.at(where, where),
+          machine.leaf.at(where), machine.exchange_work.at(where)}) {
+      CHECK(std::isfinite(seconds) && seconds >= 0);
+    }
+  }
 }
 
 void check_targets(const Targets& targets) {
-  for (const auto& limit :
-       {targets.ttft_s, targets.tpot_s, targets.tokens_per_s_per_gpu,
-        targets.prefill_tokens_per_s_per_gpu, targets.tokens_per_s, targets.dollars_per_mtok}) {
+  for (const auto& limit : {targets.ttft_s, targets.tpot_s, targets.tokens_per_s_per_gpu,
+                            targets.prefill_tokens_per_s_per_gpu, targets.tokens_per_s,
+                            targets.dollars_per_mtok, targets.goodput_per_s}) {
     CHECK(!limit || (*limit > 0 && std::isfinite(*limit)));
+  }
+  for (const ServedLimit& limit : targets.served) {
+    CHECK(limit.seconds > 0 && std::isfinite(limit.seconds) && !limit.name().empty());
   }
   CHECK(validate({.isl = 1, .osl = 2, .batch = {}, .rate_per_s = {}, .skew = 0}, targets).ok());
 }
