@@ -177,14 +177,12 @@ std::string found_json(const PlanAnswer& answer) {
     entry["plan"] = describe(deployment);
     out["pareto"].push_back(std::move(entry));
   }
-  if (answer.simulated == nullptr) {
-    out["undecided"] = json::array();
-    for (const Undecided& other : undecided(problem, result)) {
-      out["undecided"].push_back({{"kind", other.kind},
-                                  {"behind", std::expm1(other.behind)},
-                                  {"error80", std::expm1(other.error)},
-                                  {"plan", deployment_json(problem, other.deployment)}});
-    }
+  out["undecided"] = json::array();
+  for (const Undecided& other : undecided(problem, result)) {
+    out["undecided"].push_back({{"kind", other.kind},
+                                {"behind", std::expm1(other.behind)},
+                                {"error80", std::expm1(other.error)},
+                                {"plan", deployment_json(problem, other.deployment)}});
   }
   if (answer.why != nullptr) out["why_not"] = why_json(*answer.why);
   if (answer.simulated != nullptr) out["simulated"] = round_json(*answer.simulated);

@@ -117,9 +117,7 @@ std::string others(const Problem& problem, const SearchResult& result) {
   return text;
 }
 
-// After a simulated round its own rule for equals stands.
 std::string not_told_apart(const PlanAnswer& answer) {
-  if (answer.simulated != nullptr) return "";
   std::string text;
   for (const Undecided& other : undecided(answer.request.problem, answer.result)) {
     if (text.empty()) {

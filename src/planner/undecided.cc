@@ -8,8 +8,8 @@
 namespace pentafold {
 namespace {
 
-enum Phase : std::int64_t { kPrefill, kDecode };
-enum Part : std::int64_t { kLayer, kExperts, kLogits, kHandOver };
+enum class Phase : std::int64_t { Prefill, Decode };
+enum class Part : std::int64_t { Layer, Experts, Logits, HandOver };
 
 // How often a step's and a pass's seconds are in the quantity that the objective counts.
 struct Weights {
@@ -66,19 +66,19 @@ class Collector {
       if (weights.pass > 0) {
         const std::int64_t prompts = p.timing.prompts;
         const double times = n * weights.pass;
-        add(kPrefill, kLayer, costs_.tensor_prefill(k, w, prompts), times, w);
-        add(kPrefill, kExperts, costs_.experts_prefill(k, w, prompts, share), times, w);
+        add(Phase::Prefill, Part::Layer, costs_.tensor_prefill(k, w, prompts), times, w);
+        add(Phase::Prefill, Part::Experts, costs_.experts_prefill(k, w, prompts, share), times, w);
       }
       if (weights.step > 0) {
         const std::int64_t rows = (w.batch + w.microbatches - 1) / w.microbatches;
         const double times = n * weights.step * static_cast<double>(w.microbatches);
-        add(kDecode, kLayer, costs_.tensor_decode(k, w, rows), times, w);
-        add(kDecode, kExperts, costs_.experts(k, w, rows, share), times, w);
+        add(Phase::Decode, Part::Layer, costs_.tensor_decode(k, w, rows), times, w);
+        add(Phase::Decode, Part::Experts, costs_.experts(k, w, rows, share), times, w);
         if (k > 0) continue;
         const double once = weights.step * static_cast<double>(w.microbatches);
-        add(kDecode, kLogits, costs_.logits(w, rows), once, w);
-        add(kDecode, kHandOver, costs_.hand_over(w, rows), once * static_cast<double>(w.pp() - 1),
-            w);
+        add(Phase::Decode, Part::Logits, costs_.logits(w, rows), once, w);
+        add(Phase::Decode, Part::HandOver, costs_.hand_over(w, rows),
+            once * static_cast<double>(w.pp() - 1), w);
       }
     }
   }
@@ -92,15 +92,13 @@ class Collector {
       if (static_cast<Bound>(b) != Bound::Fixed) timed += cost.by[b];
     }
     if (timed <= 0) return;
-    const bool experts = part == kExperts;
+    const bool experts = part == Part::Experts;
     for (std::size_t b = 0; b < kBounds; ++b) {
       if (static_cast<Bound>(b) == Bound::Fixed || cost.by[b] <= 0) continue;
-      const ErrorShares::Operator key = {phase,
-                                         part,
-                                         static_cast<std::int64_t>(b),
-                                         experts ? w.ep : w.tp,
-                                         experts ? w.etp : w.sp,
-                                         experts ? w.redundant : 0};
+      const ErrorShares::Operator key = {
+          static_cast<std::int64_t>(phase), static_cast<std::int64_t>(part),
+          static_cast<std::int64_t>(b),     experts ? w.ep : w.tp,
+          experts ? w.etp : w.sp,           experts ? w.redundant : 0};
       out_.by_operator[key] += cost.error_s * cost.by[b] / timed * times / whole_;
     }
   }
@@ -141,7 +139,7 @@ double difference_error(const ErrorShares& a, const ErrorShares& b) {
 
 std::vector<Undecided> undecided(const Problem& problem, const SearchResult& result) {
   std::vector<Undecided> out;
-  if (!result.winner || problem.workload.rate_per_s) return out;
+  if (!result.winner || problem.workload.rate_per_s || !result.shortlist.empty()) return out;
   const Deployment& winner = *result.winner;
   const double best = quantity(problem, winner.score);
   if (best <= 0) return out;

@@ -34,8 +34,9 @@ struct Undecided {
   double behind = 0;      // ln of how much worse the objective is than the winner's; 0 or more
   double error = 0;       // half-width of its 80 % interval; not below `behind`
 };
-// Of the best of each other kind, nearest first. Empty without a winner, and where an arrival rate
-// makes all plans serve alike.
+// Of the best of each other kind, nearest first. Empty without a winner, where an arrival rate
+// makes all plans serve alike, and after a shortlist was simulated, which has its own rule for
+// equals.
 std::vector<Undecided> undecided(const Problem& problem, const SearchResult& result);
 
 // "within 3.1 % of the best, +-5.0 % of which are error"

@@ -107,6 +107,12 @@ TEST(Undecided, ListsWhoeverIsWithinTheErrorAndNobodyElse) {
   EXPECT_GT(decided, 3);
 }
 
+TEST(Undecided, AShortlistHasItsOwnRule) {
+  const Problem problem = problem_of("deepseek-v3", "h200-sxm", 32);
+  EXPECT_FALSE(undecided(problem, search(problem, {})).empty());
+  EXPECT_TRUE(undecided(problem, search(problem, {1, false, 4})).empty());
+}
+
 TEST(Undecided, SaysNothingWhereAllServeWhatArrives) {
   Problem problem = problem_of("qwen3-30b-a3b", "h200-sxm", 4);
   problem.workload.rate_per_s = 2;
