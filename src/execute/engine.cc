@@ -77,8 +77,7 @@ Status Engine::State::build(WeightSource source) {
   world = std::make_unique<LocalWorld>(plan.world(), LocalWorldOptions{options.timeout});
   limits = options.limits.value_or(scheduler_limits(plan, options.blocks_per_group));
   const std::int64_t threads_per_rank =
-      options.threads_per_rank > 0 ? options.threads_per_rank
-                                   : std::max<std::int64_t>(1, usable_cores() / plan.world());
+      options.threads_per_rank > 0 ? options.threads_per_rank : threads_for(plan.world());
   context.emplace(RunContext{plan,
                              model,
                              lowering->mesh,
@@ -145,6 +144,10 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
   std::unique_ptr<Engine> engine(new Engine(std::move(state)));  // from here on it stops its ranks
   PF_TRY(engine->state_->launch());
   return engine;
+}
+
+std::int64_t threads_for(std::int64_t ranks) {
+  return std::max<std::int64_t>(1, usable_cores() / ranks);
 }
 
 const RankWorker& Engine::worker(Rank rank) const {

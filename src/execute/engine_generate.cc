@@ -51,6 +51,8 @@ void add_operator_times(const RankWorker& worker, Report& report) {
       OperatorReport& sum = report.operators[static_cast<std::size_t>(phase)][step_name(step)];
       sum.calls += time.calls;
       sum.seconds += time.seconds;
+      sum.flop += time.flop;
+      sum.bytes += time.bytes;
     }
   }
 }

@@ -128,6 +128,7 @@ Status RankWorker::run_step(const Step& s, Phase phase) {
   OperatorReport& time = times_[static_cast<std::size_t>(phase)][s.index()];
   ++time.calls;
   time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+  add_work(s, time);
   return done;
 }
 

@@ -4,7 +4,7 @@
 // visits the steps of each microbatch in order. It sees every batch of its replica whole (the
 // schedule is common knowledge) and works on its own rows. Used by one thread, which shares kernels
 // with the rank's team. Step kinds are handled in worker_attention.cc, worker_experts.cc and
-// worker_exchange.cc.
+// worker_exchange.cc; worker_work.cc counts what they do.
 // Source: DESIGN section 1. Cost: that of its steps. Held by tests/equivalence.
 #pragma once
 
@@ -81,6 +81,9 @@ class RankWorker {
 
  private:
   Status run_step(const Step& s, Phase phase);
+  class WorkCounter;
+  // What the step, which has just run, computed and had to read.
+  void add_work(const Step& s, OperatorReport& sum) const;
   Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
 
   Status operator_step(const step::Embed& s);
