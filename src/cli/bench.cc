@@ -116,6 +116,7 @@ class Bench {
       EngineOptions engine;
       engine.device = options_.device;
       engine.threads_per_rank = candidate.threads;
+      engine.pin = options_.pin;
       engine.timeout =
           std::chrono::milliseconds(static_cast<std::int64_t>(options_.timeout_s * 1000.0));
       PF_ASSIGN(auto contender,
@@ -166,7 +167,7 @@ class Bench {
 
   const BenchOptions& options_;
   std::vector<BenchJob> jobs_;
-  LargeBytes buffer_;
+  SlabVector<std::byte> buffer_;
   std::map<std::int64_t, SpeedProbe> probes_;  // by threads
   std::vector<std::pair<const SpeedProbe*, BenchRow>> rows_;
 };
@@ -196,8 +197,9 @@ int bench_verb(const BenchOptions& options) {
   if (!lengths.ok()) return report_error(lengths.error());
   const auto report = measure_all(options, *candidates);
   if (!report.ok()) return report_error(report.error());
-  fmt::print("{}",
-             options.json ? bench_json(*report) + "\n" : format_bench(*report, options.profile));
+  const std::string table = format_bench(*report, options.profile);
+  if (options.json && options.table) fmt::print(stderr, "{}", table);
+  fmt::print("{}", options.json ? bench_json(*report) + "\n" : table);
   return 0;
 }
 

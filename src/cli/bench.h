@@ -26,9 +26,11 @@ struct BenchOptions {
   std::int64_t context = 128;
   std::int64_t steps = 16;
   std::int64_t repeat = 5;
+  bool pin = false;
   bool quick = false;
   bool profile = false;
   bool json = false;
+  bool table = false;  // with json: the table as well, on stderr
   std::string device = "cpu";
   double timeout_s = 600;
 };

@@ -32,12 +32,14 @@ void add_bench(CLI::App& app, BenchOptions& o) {
       ->check(CLI::Range(1, 10'000));
   verb->add_option("--repeat", o.repeat, "rounds; medians count (default 5)")
       ->check(CLI::Range(1, 1000));
+  verb->add_flag("--pin", o.pin, "bind threads to cores, each rank's within a NUMA node");
   verb->add_option("--device", o.device, "cpu, or reference (plain loops, the same bits)");
   verb->add_option("--timeout", o.timeout_s, "longest wait for another rank, seconds")
       ->check(CLI::Range(0.001, 1e6));
   verb->add_flag("--quick", o.quick, "one round, limits measured roughly: does it work at all");
   verb->add_flag("--profile", o.profile, "where the time goes: a line for each kind of step");
   verb->add_flag("--json", o.json, "one JSON document on stdout");
+  verb->add_flag("--table", o.table, "with --json: the table as well, on stderr");
   verb->footer(
       "Columns: `of peak` is the part of the f32 multiply-adds that the cores could do in that\n"
       "time, `of memory` the part of the bytes that memory could deliver. Prefill should be near\n"

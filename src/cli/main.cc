@@ -98,6 +98,7 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
   verb->add_flag("--profile", o.profile, "where the time goes: a line for each kind of step");
   verb->add_option("--threads", o.threads, "threads of each rank (default: cores / ranks)")
       ->check(CLI::Range(1, 1024));
+  verb->add_flag("--pin", o.pin, "bind threads to cores, each rank's within a NUMA node");
   verb->add_flag("--json", o.json, "one JSON document on stdout");
   verb->add_flag("--quiet", o.quiet, "only the text (and what was asked for) ");
   verb->add_option("--device", o.device, "cpu, or reference (plain loops, the same bits)");

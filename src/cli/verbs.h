@@ -41,6 +41,7 @@ struct RunOptions {
   bool stats = false;
   bool profile = false;
   std::int64_t threads = 0;  // of each rank; 0: cores / ranks
+  bool pin = false;
   bool json = false;
   bool quiet = false;
   std::string device = "cpu";

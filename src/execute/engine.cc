@@ -78,6 +78,11 @@ Status Engine::State::build(WeightSource source) {
   limits = options.limits.value_or(scheduler_limits(plan, options.blocks_per_group));
   const std::int64_t threads_per_rank =
       options.threads_per_rank > 0 ? options.threads_per_rank : threads_for(plan.world());
+  if (options.pin) {
+    usable_cores();  // counted before a thread is bound to one of them
+    PF_ASSIGN(auto dealt, Pinning::make(plan.world(), threads_per_rank));
+    pinning.emplace(std::move(dealt));
+  }
   context.emplace(RunContext{plan,
                              model,
                              lowering->mesh,
@@ -87,6 +92,7 @@ Status Engine::State::build(WeightSource source) {
                                return wrap ? wrap(std::move(made)) : std::move(made);
                              },
                              threads_per_rank,
+                             pinning ? &*pinning : nullptr,
                              *weights,
                              rope_table,
                              limits.blocks_per_group,

@@ -34,6 +34,7 @@ struct EngineHooks {
 struct EngineOptions {
   std::string device = "cpu";
   std::int64_t threads_per_rank = 0;  // 0: threads_for the plan's ranks
+  bool pin = false;                   // bind threads to cores (execute/pinning.h)
   bool all_logits = false;            // compute logits of prompt positions too
   bool time_operators = false;        // fill Report::operators; two clock readings a step
   std::int64_t max_positions = 0;     // longest prompt + answer that will be asked for

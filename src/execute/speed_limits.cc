@@ -26,18 +26,18 @@ constexpr std::int64_t kReadPart = 4 * kMiB;
 
 }  // namespace
 
-LargeBytes make_probe_buffer(bool quick) {
+SlabVector<std::byte> make_probe_buffer(bool quick) {
   std::int64_t bytes = kQuickBytes;
   if (!quick) {
     const std::int64_t cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
     bytes = std::clamp(kCaches * std::max<std::int64_t>(0, cache), kLeastBytes, kMostBytes);
   }
-  LargeBytes out(static_cast<std::size_t>(bytes));
+  SlabVector<std::byte> out(static_cast<std::size_t>(bytes));
   std::memset(out.data(), 1, out.size());  // pages nobody wrote are all the same page
   return out;
 }
 
-SpeedProbe::SpeedProbe(std::int64_t threads, const LargeBytes& buffer)
+SpeedProbe::SpeedProbe(std::int64_t threads, const SlabVector<std::byte>& buffer)
     : team_(threads), buffer_(buffer) {}
 
 void SpeedProbe::sample() {

@@ -8,7 +8,7 @@
 
 #include <memory>
 
-#include "base/large_pages.h"
+#include "base/slab.h"
 #include "base/team.h"
 #include "report/bench_report.h"
 
@@ -17,19 +17,19 @@ namespace pentafold {
 class SpeedProbe {
  public:
   // `buffer`: what is read; outlives the probe.
-  SpeedProbe(std::int64_t threads, const LargeBytes& buffer);
+  SpeedProbe(std::int64_t threads, const SlabVector<std::byte>& buffer);
 
   void sample();
   SpeedLimits limits() const;  // medians; after a sample
 
  private:
   Team team_;
-  const LargeBytes& buffer_;
+  const SlabVector<std::byte>& buffer_;
   std::vector<double> flops_;        // a second
   std::vector<double> bytes_per_s_;  // likewise
 };
 
 // Written, and many times the last cache of this machine; `quick`: a few MiB.
-LargeBytes make_probe_buffer(bool quick);
+SlabVector<std::byte> make_probe_buffer(bool quick);
 
 }  // namespace pentafold

@@ -17,6 +17,7 @@
 
 #include "comm/recording.h"
 #include "execute/kv_cache.h"
+#include "execute/pinning.h"
 #include "execute/weight_store.h"
 #include "execute/work_memory.h"
 #include "kernels/device.h"
@@ -44,6 +45,7 @@ struct RunContext {
   // A device for the rank whose team it is.
   std::function<std::unique_ptr<Device>(Team&)> make_device;
   std::int64_t threads_per_rank = 1;
+  const Pinning* pinning = nullptr;  // null: threads go where the system puts them
   WeightStore& weights;
   std::span<const float> rope_table;
   std::int64_t blocks_per_group = 0;
@@ -57,7 +59,7 @@ class RankWorker {
  public:
   RankWorker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm);
 
-  Status prepare();  // joins groups, makes the KV cache
+  Status prepare();  // binds its threads, joins groups, makes the KV cache
   Status load();     // weights
   // Working memory for the steps to come, at least `sizes`; not while a step runs.
   void reserve(const WorkingMemory& sizes);
@@ -80,6 +82,7 @@ class RankWorker {
   const WorkMemory& work_memory() const { return *work_; }
 
  private:
+  Status bind_team();
   Status run_step(const Step& s, Phase phase);
   class WorkCounter;
   // What the step, which has just run, computed and had to read.
@@ -169,6 +172,7 @@ class RankWorker {
     std::shared_ptr<const WeightMatrix> table;
     std::shared_ptr<const std::vector<float>> vector;
   };
+  Held load_slice(const WeightSlice& slice) const;
   std::map<TensorId, Held> held_;
   std::unique_ptr<KvCache> kv_;
   Range kv_heads_;                                  // of the model, in the cache

@@ -46,7 +46,7 @@ class RankWorker::WorkCounter {
       const bool samples = table.group[static_cast<std::size_t>(r)].samples;
       wanted += worker_.context_.all_logits || samples ? 1 : 0;
     }
-    product(wanted, s.w, sharers());
+    if (somebody_wants_logits()) product(wanted, s.w, sharers());
   }
   void operator()(const step::ExpertMlp& s) const {
     std::vector<std::int64_t> rows(static_cast<std::size_t>(worker_.context_.model.experts));
@@ -55,7 +55,8 @@ class RankWorker::WorkCounter {
     }
     for (const step::LocalExpert& expert : s.experts) {
       for (const WeightSlice* slice : {&expert.gate, &expert.up, &expert.down}) {
-        if (slice->count() > 0) product(rows[expert.expert.index()], *slice, 1);
+        const std::int64_t n = rows[expert.expert.index()];
+        if (n > 0 && slice->count() > 0) product(n, *slice, 1);
       }
     }
   }
@@ -81,17 +82,24 @@ class RankWorker::WorkCounter {
 
  private:
   void product(std::int64_t rows, const WeightSlice& slice, std::int64_t sharers) const {
-    if (rows == 0) return;
-    const MatrixView view = worker_.matrix(slice);
-    const double part = real(view.n.size() * view.k.size()) / real(view.matrix->n * view.matrix->k);
+    const WeightMatrix& stored = *worker_.matrix(slice).matrix;
+    const std::int64_t panels = (stored.n + kPanelWidth - 1) / kPanelWidth;
+    const std::int64_t stored_rows =
+        stored.layout == WeightLayout::RowMajor ? stored.n : panels * kPanelWidth;
+    const double value_bytes = real(std::ssize(stored.bytes)) / real(stored_rows * stored.k);
     sum_.flop += 2 * real(rows) * real(slice.count());
-    sum_.bytes += part * real(std::ssize(view.matrix->bytes)) / real(sharers);
+    sum_.bytes += real(slice.count()) * value_bytes / real(sharers);
+  }
+  bool somebody_wants_logits() const {
+    if (worker_.context_.all_logits) return true;
+    const auto segments = std::span(worker_.batch_->segments)
+                              .subspan(static_cast<std::size_t>(worker_.segments_.begin),
+                                       static_cast<std::size_t>(worker_.segments_.size()));
+    return std::ranges::any_of(segments, &Segment::samples);
   }
   std::int64_t tensor_group() const { return worker_.group_size(GroupKind::Tensor); }
   // Ranks that read the same part of what the tensor group shares out.
-  std::int64_t sharers() const {
-    return worker_.group_size(GroupKind::Stage) / tensor_group() * worker_.context_.plan.replicas;
-  }
+  std::int64_t sharers() const { return worker_.group_size(GroupKind::Stage) / tensor_group(); }
 
   const RankWorker& worker_;
   OperatorReport& sum_;

@@ -33,6 +33,9 @@ class WeightSource {
 
   DType dtype(TensorId id) const;
 
+  // Says that rows of tensor `id` will be read soon, so that a file can be fetched meanwhile.
+  void announce(TensorId id, Range rows) const;
+
   // Copies rows x cols of tensor `id`, row-major, in dtype(id), to `out` (exactly that many bytes).
   void read(TensorId id, Range rows, Range cols, std::span<std::byte> out) const;
 
