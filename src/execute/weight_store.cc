@@ -23,6 +23,11 @@ void convert(std::span<const std::byte> in, DType from, DType to, Bytes& out) {
 WeightStore::WeightStore(WeightSource source, const Device& device, std::optional<DType> convert)
     : source_(std::move(source)), device_(device), convert_(convert) {}
 
+void WeightStore::sort(std::vector<WeightSlice>& slices) const {
+  std::ranges::stable_sort(slices, {},
+                           [this](const WeightSlice& slice) { return source_.place(slice.id); });
+}
+
 WeightStore::Entry& WeightStore::entry(const WeightSlice& slice, Use use) {
   const std::lock_guard lock(mutex_);
   auto& held =

@@ -34,6 +34,9 @@ class WeightStore {
   // Widened to fp32 (norm weights, biases): rows * cols values.
   std::shared_ptr<const std::vector<float>> vector(const WeightSlice& slice);
 
+  // The order in which slices are best asked for.
+  void sort(std::vector<WeightSlice>& slices) const;
+
   std::int64_t bytes_held() const { return bytes_.load(); }
 
  private:

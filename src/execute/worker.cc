@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <functional>
 #include <latch>
 #include <new>
 
@@ -95,8 +94,7 @@ RankWorker::Held RankWorker::load_slice(const WeightSlice& slice) const {
 
 Status RankWorker::load() {
   std::vector<WeightSlice> slices = held_weights(ranks_);
-  // The team shares them out one by one; the largest last would leave all but one with nothing.
-  std::ranges::stable_sort(slices, std::greater<>(), &WeightSlice::count);
+  context_.weights.sort(slices);
   std::vector<Held> loaded(slices.size());
   std::atomic<bool> refused{false};  // memory: a part of a team's work must not throw
   team_.run(std::ssize(slices), [&](std::int64_t i) {

@@ -95,6 +95,10 @@ DType WeightSource::dtype(TensorId id) const {
   return stored_ == nullptr ? model_.dtype : *stored(id).usable;
 }
 
+std::uintptr_t WeightSource::place(TensorId id) const {
+  return stored_ == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(stored(id).bytes.data());
+}
+
 void WeightSource::announce(TensorId id, Range rows) const {
   if (stored_ == nullptr || rows.empty()) return;
   const StoredTensor& tensor = stored(id);
