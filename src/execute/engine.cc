@@ -136,7 +136,13 @@ Status Engine::State::launch() {
     if (options.on_loading) options.on_loading(weights->bytes_held());
   }
   load_s = seconds_since(started) - start_s;
-  return world->status();
+  PF_TRY(world->status());
+  rest(true);
+  return ok_status();
+}
+
+void Engine::State::rest(bool at_rest) {
+  for (const auto& worker : workers) worker->rest(at_rest);
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec& model,

@@ -222,6 +222,7 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   std::vector<Status> outcomes(replicas);
   std::vector<std::vector<RequestReport>> reports(replicas);
   std::vector<std::vector<StepReport>> steps(replicas);
+  state.rest(false);
   {
     std::vector<std::jthread> drivers;
     for (std::size_t r = 0; r < replicas; ++r) {
@@ -236,6 +237,7 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
       }
     }
   }
+  state.rest(true);
   for (const Status& outcome : outcomes) PF_TRY(outcome);
 
   Report report;

@@ -95,6 +95,7 @@ struct Engine::State {
   RunBounds bounds_of(const std::vector<std::vector<Request>>& dealt) const;
   Status reserve(const RunBounds& run);
   MemoryReport memory_report() const;
+  void rest(bool at_rest);  // all ranks; between steps
   void stop();
 };
 

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/split.h"
+#include "base/team.h"
 #include "execute/probe.h"
 #include "kernels/core_limits.h"
 #include "report/percentiles.h"
@@ -38,14 +39,15 @@ SlabVector<std::byte> make_probe_buffer(bool quick) {
 }
 
 SpeedProbe::SpeedProbe(std::int64_t threads, const SlabVector<std::byte>& buffer)
-    : team_(threads), buffer_(buffer) {}
+    : threads_(threads), buffer_(buffer) {}
 
 void SpeedProbe::sample() {
+  Team team(threads_);  // no longer than this, for its threads count as busy
   std::atomic<std::int64_t> flop{0};
   const double computing = seconds_a_call(
       [&] {
-        team_.run(kPartsAThread * team_.size(),
-                  [&](std::int64_t) { flop += static_cast<std::int64_t>(multiply_add(kRounds)); });
+        team.run(kPartsAThread * team.size(),
+                 [&](std::int64_t) { flop += static_cast<std::int64_t>(multiply_add(kRounds)); });
       },
       0, 1);
   flops_.push_back(static_cast<double>(flop) / computing);
@@ -55,7 +57,7 @@ void SpeedProbe::sample() {
   const std::int64_t parts = std::max<std::int64_t>(1, std::ssize(all) / kReadPart);
   const double reading = seconds_a_call(
       [&] {
-        team_.run(parts, [&](std::int64_t part) {
+        team.run(parts, [&](std::int64_t part) {
           const Range mine = split(std::ssize(all) / 64, parts, part);
           read += read_through(all.subspan(static_cast<std::size_t>(64 * mine.begin),
                                            static_cast<std::size_t>(64 * mine.size())));
@@ -66,7 +68,7 @@ void SpeedProbe::sample() {
 }
 
 SpeedLimits SpeedProbe::limits() const {
-  return {team_.size(), distribution_of(flops_).p50, distribution_of(bytes_per_s_).p50};
+  return {threads_, distribution_of(flops_).p50, distribution_of(bytes_per_s_).p50};
 }
 
 }  // namespace pentafold

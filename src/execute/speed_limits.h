@@ -9,7 +9,6 @@
 #include <memory>
 
 #include "base/slab.h"
-#include "base/team.h"
 #include "report/bench_report.h"
 
 namespace pentafold {
@@ -23,7 +22,7 @@ class SpeedProbe {
   SpeedLimits limits() const;  // medians; after a sample
 
  private:
-  Team team_;
+  std::int64_t threads_;
   const SlabVector<std::byte>& buffer_;
   std::vector<double> flops_;        // a second
   std::vector<double> bytes_per_s_;  // likewise

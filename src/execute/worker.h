@@ -66,6 +66,8 @@ class RankWorker {
   Status run(const StepBatch& batch);
 
   void clear_statistics();
+  // While no step is to come; between calls of run().
+  void rest(bool at_rest) { team_.rest(at_rest); }
   const KvCache& kv_cache() const { return *kv_; }
   Range kv_heads() const { return kv_heads_; }  // of the model, in the cache
   const RoutingStats& routing() const { return routing_; }
