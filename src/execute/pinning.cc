@@ -73,7 +73,7 @@ struct Pinning::Machine {
     std::vector<std::vector<std::int32_t>> out;
     const int nodes = hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_NUMANODE);
     for (int n = 0; n < std::max(nodes, 1); ++n) {
-      const hwloc_obj_t node =
+      hwloc_obj* const node =
           nodes > 0 ? hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, static_cast<unsigned>(n))
                     : hwloc_get_root_obj(topology);
       out.push_back(units_of(node->cpuset, mine.get()));
