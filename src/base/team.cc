@@ -12,7 +12,7 @@ constexpr std::int32_t kOver = -1;  // of left_: the team ends
 
 }  // namespace
 
-Team::Team(std::int64_t size) : busy_(size) {
+Team::Team(std::int64_t size) : busy_(std::in_place, size) {
   CHECK(size >= 1, "a team has at least the thread that calls it");
   helpers_.reserve(static_cast<std::size_t>(size - 1));
   try {
@@ -26,6 +26,11 @@ Team::~Team() {
   left_.value.store(kOver);
   ++round_.value;
   round_.value.notify_all();
+}
+
+void Team::rest(bool at_rest) {
+  busy_.reset();
+  if (!at_rest) busy_.emplace(size());
 }
 
 void Team::work() {

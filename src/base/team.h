@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -35,6 +36,10 @@ class Team {
   // `body` must not throw and must not call run(). parts < 2^31.
   void run(std::int64_t parts, Body body);
 
+  // A team at rest does not count among the process's busy threads (base/patience.h): of several
+  // engines in turns, only the one at work does. Between runs; until then it is not at rest.
+  void rest(bool at_rest);
+
  private:
   struct alignas(64) Counter {
     std::atomic<std::int32_t> value{0};
@@ -51,7 +56,7 @@ class Team {
   Counter done_;
   Counter round_;  // counts runs: what sleeping helpers watch
   std::vector<std::jthread> helpers_;
-  BusyThreads busy_;
+  std::optional<BusyThreads> busy_;  // none: at rest
 };
 
 }  // namespace pentafold

@@ -20,7 +20,9 @@ EngineOptions engine_options(const RunOptions& options, const Plan& plan,
   EngineOptions out;
   out.device = options.device;
   out.all_logits = options.logits_hash || !options.logits_out.empty() || options.check_one_rank;
-  out.time_operators = options.stats;
+  out.time_operators = options.stats || options.profile;
+  out.threads_per_rank = options.threads;
+  out.pin = options.pin;
   for (const Request& request : requests) {
     const auto total = static_cast<std::int64_t>(request.prompt.size()) + request.max_tokens;
     out.max_positions = std::max(out.max_positions, total);

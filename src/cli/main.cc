@@ -14,6 +14,7 @@
 
 #include "base/nearest.h"
 #include "base/quote.h"
+#include "cli/bench.h"
 #include "cli/calibrate.h"
 #include "cli/compare.h"
 #include "cli/planning_options.h"
@@ -24,6 +25,7 @@ namespace {
 using pentafold::PlanOptions;
 
 struct MachineVerbs {
+  pentafold::BenchOptions bench;
   pentafold::CalibrateOptions calibrate;
   pentafold::CompareOptions compare;
 };
@@ -93,6 +95,10 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
   verb->add_flag("--check-one-rank", o.check_one_rank,
                  "run the same requests on one rank afterwards; exit code 1 unless all bits agree");
   verb->add_flag("--stats", o.stats, "routing per layer and bytes per collective");
+  verb->add_flag("--profile", o.profile, "where the time goes: a line for each kind of step");
+  verb->add_option("--threads", o.threads, "threads of each rank (default: cores / ranks)")
+      ->check(CLI::Range(1, 1024));
+  verb->add_flag("--pin", o.pin, "bind threads to cores, each rank's within a NUMA node");
   verb->add_flag("--json", o.json, "one JSON document on stdout");
   verb->add_flag("--quiet", o.quiet, "only the text (and what was asked for) ");
   verb->add_option("--device", o.device, "cpu, or reference (plain loops, the same bits)");
@@ -108,6 +114,7 @@ void add_run(CLI::App& app, pentafold::RunOptions& o) {
 }
 
 void add_machine_verbs(CLI::App& app, MachineVerbs& o) {
+  add_bench(app, o.bench);
   CLI::App* calibrate = app.add_subcommand(
       "calibrate", "measure this machine into a cluster file, in less than a minute");
   calibrate->add_option("--out", o.calibrate.out, "file to write (default: stdout)")
@@ -178,8 +185,8 @@ void add_inspect(CLI::App& app, pentafold::InspectOptions& o) {
 
 // Where CLI11 sees no verb, it does not say which word it could not read as one.
 std::string verb_problem(const std::string& word) {
-  constexpr std::array<std::string_view, 14> kVerbs = {
-      "plan",      "explain", "predict", "simulate", "validate", "verify", "run",
+  constexpr std::array<std::string_view, 15> kVerbs = {
+      "plan",      "explain", "predict", "simulate", "validate", "verify", "run",     "bench",
       "calibrate", "compare", "program", "inspect",  "audit",    "models", "clusters"};
   const std::string known = fmt::format("{}", fmt::join(kVerbs, ", "));
   if (word.empty() || word.starts_with('-')) return fmt::format("say what to do: {}", known);
@@ -243,6 +250,7 @@ int run_command_line(int argc, char** argv) {
     return report_parse_error(app, error, argc > 1 ? argv[1] : "");
   }
   if (const auto code = run_planning_verb(app, planning)) return after_flush(*code);
+  if (app.got_subcommand("bench")) return after_flush(bench_verb(machine.bench));
   if (app.got_subcommand("calibrate")) return after_flush(calibrate_verb(machine.calibrate));
   if (app.got_subcommand("compare")) return after_flush(compare_verb(machine.compare));
   if (app.got_subcommand("run")) return after_flush(run_verb(run));

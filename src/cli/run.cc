@@ -10,6 +10,7 @@
 #include "cli/logits_file.h"
 #include "cli/requests.h"
 #include "cli/verbs.h"
+#include "report/bench_report.h"
 #include "spec/tensors.h"
 
 namespace pentafold {
@@ -170,6 +171,14 @@ std::string format_hash(const Report& report) {
   return fmt::format("{:016x} over {} rows", report.logits_hash, report.logit_rows);
 }
 
+void print_profile(const Report& report) {
+  for (const StepKind kind : {StepKind::Prefill, StepKind::Decode}) {
+    const auto& operators = report.operators[static_cast<std::size_t>(kind)];
+    if (operators.empty()) continue;
+    fmt::print(stderr, "{}, all ranks and steps\n{}", to_string(kind), format_profile(operators));
+  }
+}
+
 int print_outcome(const RunOptions& options, const Report& report, const Printer& printer,
                   const std::optional<Report>& one) {
   const bool same = !one || same_bits(report, *one);
@@ -179,6 +188,7 @@ int print_outcome(const RunOptions& options, const Report& report, const Printer
   }
   print_texts(report, printer);
   if (!options.quiet) fmt::print(stderr, "{}", format_report(report, options.stats));
+  if (options.profile) print_profile(report);
   if (options.logits_hash || one) fmt::print("logits hash   {}\n", format_hash(report));
   if (one) {
     fmt::print("one rank      {}\n", format_hash(*one));

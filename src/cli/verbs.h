@@ -39,6 +39,9 @@ struct RunOptions {
   std::string logits_out;
   bool check_one_rank = false;
   bool stats = false;
+  bool profile = false;
+  std::int64_t threads = 0;  // of each rank; 0: cores / ranks
+  bool pin = false;
   bool json = false;
   bool quiet = false;
   std::string device = "cpu";

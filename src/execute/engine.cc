@@ -77,8 +77,12 @@ Status Engine::State::build(WeightSource source) {
   world = std::make_unique<LocalWorld>(plan.world(), LocalWorldOptions{options.timeout});
   limits = options.limits.value_or(scheduler_limits(plan, options.blocks_per_group));
   const std::int64_t threads_per_rank =
-      options.threads_per_rank > 0 ? options.threads_per_rank
-                                   : std::max<std::int64_t>(1, usable_cores() / plan.world());
+      options.threads_per_rank > 0 ? options.threads_per_rank : threads_for(plan.world());
+  if (options.pin) {
+    usable_cores();  // counted before a thread is bound to one of them
+    PF_ASSIGN(auto dealt, Pinning::make(plan.world(), threads_per_rank));
+    pinning.emplace(std::move(dealt));
+  }
   context.emplace(RunContext{plan,
                              model,
                              lowering->mesh,
@@ -88,6 +92,7 @@ Status Engine::State::build(WeightSource source) {
                                return wrap ? wrap(std::move(made)) : std::move(made);
                              },
                              threads_per_rank,
+                             pinning ? &*pinning : nullptr,
                              *weights,
                              rope_table,
                              limits.blocks_per_group,
@@ -131,7 +136,13 @@ Status Engine::State::launch() {
     if (options.on_loading) options.on_loading(weights->bytes_held());
   }
   load_s = seconds_since(started) - start_s;
-  return world->status();
+  PF_TRY(world->status());
+  rest(true);
+  return ok_status();
+}
+
+void Engine::State::rest(bool at_rest) {
+  for (const auto& worker : workers) worker->rest(at_rest);
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec& model,
@@ -145,6 +156,10 @@ Result<std::unique_ptr<Engine>> Engine::start(const Plan& plan, const ModelSpec&
   std::unique_ptr<Engine> engine(new Engine(std::move(state)));  // from here on it stops its ranks
   PF_TRY(engine->state_->launch());
   return engine;
+}
+
+std::int64_t threads_for(std::int64_t ranks) {
+  return std::max<std::int64_t>(1, usable_cores() / ranks);
 }
 
 const RankWorker& Engine::worker(Rank rank) const {

@@ -33,7 +33,8 @@ struct EngineHooks {
 
 struct EngineOptions {
   std::string device = "cpu";
-  std::int64_t threads_per_rank = 0;  // 0: the cores dealt to the ranks, at least one each
+  std::int64_t threads_per_rank = 0;  // 0: threads_for the plan's ranks
+  bool pin = false;                   // bind threads to cores (execute/pinning.h)
   bool all_logits = false;            // compute logits of prompt positions too
   bool time_operators = false;        // fill Report::operators; two clock readings a step
   std::int64_t max_positions = 0;     // longest prompt + answer that will be asked for
@@ -76,6 +77,9 @@ class Engine {
   explicit Engine(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+// Threads of each of so many ranks: the cores dealt to them, at least one each.
+std::int64_t threads_for(std::int64_t ranks);
 
 // KV blocks that one dp group needs so that all these requests can run at once.
 std::int64_t blocks_needed(const Plan& plan, const std::vector<Request>& requests);

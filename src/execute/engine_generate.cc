@@ -51,6 +51,8 @@ void add_operator_times(const RankWorker& worker, Report& report) {
       OperatorReport& sum = report.operators[static_cast<std::size_t>(phase)][step_name(step)];
       sum.calls += time.calls;
       sum.seconds += time.seconds;
+      sum.flop += time.flop;
+      sum.bytes += time.bytes;
     }
   }
 }
@@ -220,6 +222,7 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   std::vector<Status> outcomes(replicas);
   std::vector<std::vector<RequestReport>> reports(replicas);
   std::vector<std::vector<StepReport>> steps(replicas);
+  state.rest(false);
   {
     std::vector<std::jthread> drivers;
     for (std::size_t r = 0; r < replicas; ++r) {
@@ -234,6 +237,7 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
       }
     }
   }
+  state.rest(true);
   for (const Status& outcome : outcomes) PF_TRY(outcome);
 
   Report report;

@@ -9,6 +9,7 @@
 
 #include "comm/local_world.h"
 #include "execute/engine.h"
+#include "execute/pinning.h"
 
 namespace pentafold {
 
@@ -64,6 +65,7 @@ struct Engine::State {
   std::optional<LoweringContext> lowering;
   std::unique_ptr<WeightStore> weights;
   std::vector<float> rope_table;
+  std::optional<Pinning> pinning;
   std::optional<RunContext> context;
   std::unique_ptr<LocalWorld> world;
   SchedulerLimits limits;
@@ -93,6 +95,7 @@ struct Engine::State {
   RunBounds bounds_of(const std::vector<std::vector<Request>>& dealt) const;
   Status reserve(const RunBounds& run);
   MemoryReport memory_report() const;
+  void rest(bool at_rest);  // all ranks; between steps
   void stop();
 };
 

@@ -6,21 +6,27 @@
 namespace pentafold {
 namespace {
 
-constexpr std::int64_t kStagedBytes = std::int64_t{1} << 20;  // of a slice as stored, at once
+// Of a slice as stored, at once: it stays in the nearest caches until it is packed.
+constexpr std::int64_t kStagedBytes = std::int64_t{256} << 10;
 
-SlabVector<std::byte> convert(const SlabVector<std::byte>& in, DType from, DType to) {
+template <class Bytes>
+void convert(std::span<const std::byte> in, DType from, DType to, Bytes& out) {
   const std::size_t count = in.size() / size_of(from);
-  SlabVector<std::byte> out(count * size_of(to));
+  out.resize(count * size_of(to));
   for (std::size_t i = 0; i < count; ++i) {
     store_f32(load_f32(in.data() + i * size_of(from), from), to, out.data() + i * size_of(to));
   }
-  return out;
 }
 
 }  // namespace
 
 WeightStore::WeightStore(WeightSource source, const Device& device, std::optional<DType> convert)
     : source_(std::move(source)), device_(device), convert_(convert) {}
+
+void WeightStore::sort(std::vector<WeightSlice>& slices) const {
+  std::ranges::stable_sort(slices, {},
+                           [this](const WeightSlice& slice) { return source_.place(slice.id); });
+}
 
 WeightStore::Entry& WeightStore::entry(const WeightSlice& slice, Use use) {
   const std::lock_guard lock(mutex_);
@@ -38,36 +44,33 @@ WeightMatrix WeightStore::read(const WeightSlice& slice) const {
   matrix.bytes.resize(static_cast<std::size_t>(slice.count()) * size_of(matrix.dtype));
   source_.read(slice.id, slice.rows, slice.cols, matrix.bytes);
   if (convert_ && *convert_ != matrix.dtype) {
-    matrix.bytes = convert(matrix.bytes, matrix.dtype, *convert_);
+    SlabVector<std::byte> converted;
+    convert(matrix.bytes, matrix.dtype, *convert_, converted);
+    matrix.bytes = std::move(converted);
     matrix.dtype = *convert_;
   }
   return matrix;
 }
 
-// Piece by piece, so that loading never holds a slice twice.
+// Piece by piece, so that loading never holds a slice twice and packs what it has just read.
 WeightMatrix WeightStore::read_packed(const WeightSlice& slice) const {
-  const std::int64_t row_bytes =
-      slice.cols.size() * static_cast<std::int64_t>(size_of(source_.dtype(slice.id)));
-  // Whole panels: what they are packed into can be laid one behind the other.
+  source_.announce(slice.id, slice.rows);
+  const DType stored = source_.dtype(slice.id);
+  const DType kept = convert_.value_or(stored);
+  const std::int64_t row_bytes = slice.cols.size() * static_cast<std::int64_t>(size_of(stored));
   const std::int64_t panels =
       std::max<std::int64_t>(1, kStagedBytes / std::max<std::int64_t>(1, row_bytes * kPanelWidth));
-  const std::int64_t rows_at_once = panels * kPanelWidth;
-  const auto pack = [&](const WeightSlice& part) {
-    const WeightMatrix raw = read(part);
-    return device_.pack(raw.bytes, raw.n, raw.k, raw.dtype);
-  };
-  if (slice.rows.size() <= rows_at_once) return pack(slice);
-  WeightMatrix whole;
-  for (std::int64_t row = slice.rows.begin; row < slice.rows.end; row += rows_at_once) {
-    const Range rows{row, std::min(row + rows_at_once, slice.rows.end)};
-    WeightMatrix piece = pack({slice.id, rows, slice.cols});
-    if (whole.bytes.empty()) {
-      whole = WeightMatrix{slice.rows.size(), piece.k, piece.dtype, piece.layout, {}};
-      const std::int64_t all_panels = (whole.n + kPanelWidth - 1) / kPanelWidth;
-      whole.bytes.reserve(piece.bytes.size() / static_cast<std::size_t>(panels) *
-                          static_cast<std::size_t>(all_panels));
-    }
-    whole.bytes.insert(whole.bytes.end(), piece.bytes.begin(), piece.bytes.end());
+  const std::int64_t rows_at_once = std::min(panels * kPanelWidth, slice.rows.size());
+  WeightMatrix whole = device_.room_for(slice.rows.size(), slice.cols.size(), kept);
+  std::vector<std::byte> staged(static_cast<std::size_t>(rows_at_once * row_bytes));
+  std::vector<std::byte> converted;
+  for (std::int64_t row = 0; row < slice.rows.size(); row += rows_at_once) {
+    const Range rows{row, std::min(row + rows_at_once, slice.rows.size())};
+    const std::span piece(staged.data(), static_cast<std::size_t>(rows.size() * row_bytes));
+    source_.read(slice.id, {slice.rows.begin + rows.begin, slice.rows.begin + rows.end}, slice.cols,
+                 piece);
+    if (kept != stored) convert(piece, stored, kept, converted);
+    device_.pack_rows(kept != stored ? std::span<const std::byte>(converted) : piece, rows, whole);
   }
   return whole;
 }

@@ -2,8 +2,9 @@
 //
 // Ranks ask for the rectangles their programs read; equal rectangles (dp replicas, sp partners)
 // share one immutable copy, so a thousand thread ranks cost the model once per distinct slicing.
-// Loading happens in the asking rank's thread; others that ask for the same slice wait for it.
-// Thread-safe. Cost: the slices' bytes, and while a matrix loads about a MiB to pack it from. Held
+// Loading happens in the asking thread; others that ask for the same slice wait for it.
+// Thread-safe: a rank's team loads several at once. Cost: the slices' bytes, and while a matrix
+// loads a quarter of a MiB or one panel to pack it from. Held
 // by execute/weight_store_test.cc.
 #pragma once
 
@@ -32,6 +33,9 @@ class WeightStore {
   std::shared_ptr<const WeightMatrix> table(const WeightSlice& slice);
   // Widened to fp32 (norm weights, biases): rows * cols values.
   std::shared_ptr<const std::vector<float>> vector(const WeightSlice& slice);
+
+  // The order in which slices are best asked for.
+  void sort(std::vector<WeightSlice>& slices) const;
 
   std::int64_t bytes_held() const { return bytes_.load(); }
 

@@ -1,8 +1,11 @@
 #include "execute/worker.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <latch>
+#include <new>
 
 #include "base/canonical_math.h"
 #include "base/check.h"
@@ -29,7 +32,20 @@ bool is_vector(const ModelSpec& model, const WeightSlice& slice) {
 
 }  // namespace
 
+// Each thread takes one part and waits for the others, so none takes two.
+Status RankWorker::bind_team() {
+  std::vector<Status> outcomes(static_cast<std::size_t>(team_.size()));
+  std::latch all(team_.size());
+  team_.run(team_.size(), [&](std::int64_t thread) {
+    outcomes[static_cast<std::size_t>(thread)] = context_.pinning->bind(ranks_.rank.value, thread);
+    all.arrive_and_wait();
+  });
+  for (const Status& outcome : outcomes) PF_TRY(outcome);
+  return ok_status();
+}
+
 Status RankWorker::prepare() {
+  if (context_.pinning != nullptr) PF_TRY(bind_team());
   for (const Phase phase : {Phase::Prefill, Phase::Decode}) {
     for (const GroupKind kind : {GroupKind::Tensor, GroupKind::Sequence, GroupKind::Stage}) {
       PF_ASSIGN(groups_[static_cast<std::size_t>(phase)][static_cast<std::size_t>(kind)],
@@ -59,25 +75,43 @@ void RankWorker::clear_statistics() {
   routing_.resize(context_.model.num_layers(), context_.model.experts);
 }
 
-Status RankWorker::load() {
+// In the forms that the program's steps read it in.
+RankWorker::Held RankWorker::load_slice(const WeightSlice& slice) const {
   const TensorId embedding{TensorRole::Embedding, -1, -1};
-  for (const WeightSlice& slice : held_weights(ranks_)) {
-    Held held{slice, nullptr, nullptr, nullptr};
-    const bool looked_up =
-        slice.id == embedding && std::holds_alternative<step::Embed>(ranks_.prefill.steps.front());
-    const bool multiplied = slice.id != embedding ||
-                            (context_.model.tied_embeddings &&
-                             std::holds_alternative<step::LmHead>(ranks_.prefill.steps.back()));
-    if (looked_up) held.table = context_.weights.table(slice);
-    if (is_vector(context_.model, slice)) {
-      held.vector = context_.weights.vector(slice);
-    } else if (multiplied) {
-      held.matrix = context_.weights.matrix(slice);
+  Held held{slice, nullptr, nullptr, nullptr};
+  const bool looked_up =
+      slice.id == embedding && std::holds_alternative<step::Embed>(ranks_.prefill.steps.front());
+  const bool multiplied =
+      slice.id != embedding || (context_.model.tied_embeddings &&
+                                std::holds_alternative<step::LmHead>(ranks_.prefill.steps.back()));
+  if (looked_up) held.table = context_.weights.table(slice);
+  if (is_vector(context_.model, slice)) {
+    held.vector = context_.weights.vector(slice);
+  } else if (multiplied) {
+    held.matrix = context_.weights.matrix(slice);
+  }
+  return held;
+}
+
+Status RankWorker::load() {
+  std::vector<WeightSlice> slices = held_weights(ranks_);
+  context_.weights.sort(slices);
+  std::vector<Held> loaded(slices.size());
+  std::atomic<bool> refused{false};  // memory: a part of a team's work must not throw
+  team_.run(std::ssize(slices), [&](std::int64_t i) {
+    try {
+      if (!refused)
+        loaded[static_cast<std::size_t>(i)] = load_slice(slices[static_cast<std::size_t>(i)]);
+    } catch (const std::bad_alloc&) {
+      refused = true;
     }
+  });
+  if (refused) throw std::bad_alloc();
+  for (Held& held : loaded) {
     if (held.table) memory_.add(std::ssize(held.table->bytes));
     if (held.matrix) memory_.add(std::ssize(held.matrix->bytes));
     if (held.vector) memory_.add(std::ssize(*held.vector) * std::int64_t{sizeof(float)});
-    held_.emplace(slice.id, std::move(held));
+    held_.emplace(held.slice.id, std::move(held));
   }
   return ok_status();
 }
@@ -129,6 +163,7 @@ Status RankWorker::run_step(const Step& s, Phase phase) {
   OperatorReport& time = times_[static_cast<std::size_t>(phase)][s.index()];
   ++time.calls;
   time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - from).count();
+  add_work(s, time);
   return done;
 }
 

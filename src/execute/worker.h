@@ -4,7 +4,7 @@
 // visits the steps of each microbatch in order. It sees every batch of its replica whole (the
 // schedule is common knowledge) and works on its own rows. Used by one thread, which shares kernels
 // with the rank's team. Step kinds are handled in worker_attention.cc, worker_experts.cc and
-// worker_exchange.cc.
+// worker_exchange.cc; worker_work.cc counts what they do.
 // Source: DESIGN section 1. Cost: that of its steps. Held by tests/equivalence.
 #pragma once
 
@@ -17,6 +17,7 @@
 
 #include "comm/recording.h"
 #include "execute/kv_cache.h"
+#include "execute/pinning.h"
 #include "execute/weight_store.h"
 #include "execute/work_memory.h"
 #include "kernels/device.h"
@@ -44,6 +45,7 @@ struct RunContext {
   // A device for the rank whose team it is.
   std::function<std::unique_ptr<Device>(Team&)> make_device;
   std::int64_t threads_per_rank = 1;
+  const Pinning* pinning = nullptr;  // null: threads go where the system puts them
   WeightStore& weights;
   std::span<const float> rope_table;
   std::int64_t blocks_per_group = 0;
@@ -57,13 +59,15 @@ class RankWorker {
  public:
   RankWorker(const RunContext& context, RankProgram program, std::unique_ptr<Communicator> comm);
 
-  Status prepare();  // joins groups, makes the KV cache
+  Status prepare();  // binds its threads, joins groups, makes the KV cache
   Status load();     // weights
   // Working memory for the steps to come, at least `sizes`; not while a step runs.
   void reserve(const WorkingMemory& sizes);
   Status run(const StepBatch& batch);
 
   void clear_statistics();
+  // While no step is to come; between calls of run().
+  void rest(bool at_rest) { team_.rest(at_rest); }
   const KvCache& kv_cache() const { return *kv_; }
   Range kv_heads() const { return kv_heads_; }  // of the model, in the cache
   const RoutingStats& routing() const { return routing_; }
@@ -80,7 +84,11 @@ class RankWorker {
   const WorkMemory& work_memory() const { return *work_; }
 
  private:
+  Status bind_team();
   Status run_step(const Step& s, Phase phase);
+  class WorkCounter;
+  // What the step, which has just run, computed and had to read.
+  void add_work(const Step& s, OperatorReport& sum) const;
   Status run_microbatch(const StepBatch& batch, Range segments, const Program& program);
 
   Status operator_step(const step::Embed& s);
@@ -166,6 +174,7 @@ class RankWorker {
     std::shared_ptr<const WeightMatrix> table;
     std::shared_ptr<const std::vector<float>> vector;
   };
+  Held load_slice(const WeightSlice& slice) const;
   std::map<TensorId, Held> held_;
   std::unique_ptr<KvCache> kv_;
   Range kv_heads_;                                  // of the model, in the cache

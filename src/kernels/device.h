@@ -143,6 +143,11 @@ class Device {
   // Row-major (n, k) bytes of `dtype` -> this device's layout.
   virtual WeightMatrix pack(std::span<const std::byte> row_major, std::int64_t n, std::int64_t k,
                             DType dtype) const = 0;
+  // The same in pieces: a matrix of this device's layout with nothing in it, and some of its rows,
+  // from a multiple of kPanelWidth to another or to n. Pieces may be packed at the same time.
+  virtual WeightMatrix room_for(std::int64_t n, std::int64_t k, DType dtype) const = 0;
+  virtual void pack_rows(std::span<const std::byte> row_major, Range rows,
+                         WeightMatrix& into) const = 0;
 
   // y[r, j] = chain over i ascending of fma(x[r, i], w[n.begin + j, k.begin + i], acc), acc from
   // +0; then acc + bias[j] if bias.

@@ -117,7 +117,10 @@ void add_times(const Report& report, nlohmann::json& out) {
   }
   for (const StepKind kind : {StepKind::Prefill, StepKind::Decode}) {
     for (const auto& [name, time] : report.operators[static_cast<std::size_t>(kind)]) {
-      out["operators"][to_string(kind)][name] = {{"calls", time.calls}, {"seconds", time.seconds}};
+      out["operators"][to_string(kind)][name] = {{"calls", time.calls},
+                                                 {"seconds", time.seconds},
+                                                 {"flop", time.flop},
+                                                 {"bytes", time.bytes}};
     }
   }
 }

@@ -59,6 +59,8 @@ struct StepReport {
 struct OperatorReport {
   std::int64_t calls = 0;
   double seconds = 0;  // waiting for others included
+  double flop = 0;     // of products and attention; nothing else is counted
+  double bytes = 0;    // of weights and KV cache: those that memory has to deliver at least
 };
 
 struct Report {

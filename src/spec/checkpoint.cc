@@ -82,13 +82,14 @@ bool Checkpoint::present_in(const std::string& directory) {
 Result<std::vector<SafetensorsEntry>> Checkpoint::map_file(const std::string& path) {
   PF_ASSIGN(MappedFile file, MappedFile::open(path));
   PF_ASSIGN(auto entries, parse_safetensors(file.bytes(), path));
-  files_.push_back(std::move(file));
+  files_.push_back(std::make_unique<const MappedFile>(std::move(file)));
   return entries;
 }
 
-void Checkpoint::add(const SafetensorsEntry& entry, std::span<const std::byte> file) {
-  tensors_[entry.name] = StoredTensor{entry.dtype, usable_type(entry.dtype), entry.shape,
-                                      file.subspan(entry.begin, entry.end - entry.begin)};
+void Checkpoint::add(const SafetensorsEntry& entry, const MappedFile& file) {
+  tensors_[entry.name] =
+      StoredTensor{entry.dtype, usable_type(entry.dtype), entry.shape,
+                   file.bytes().subspan(entry.begin, entry.end - entry.begin), &file};
 }
 
 Status Checkpoint::open_shards(const std::string& directory) {
@@ -105,7 +106,7 @@ Status Checkpoint::open_shards(const std::string& directory) {
     PF_ASSIGN(const auto entries, map_file(path));
     const std::unordered_set<std::string> wanted(tensors.begin(), tensors.end());
     for (const SafetensorsEntry& entry : entries) {
-      if (wanted.contains(entry.name)) add(entry, files_.back().bytes());
+      if (wanted.contains(entry.name)) add(entry, *files_.back());
     }
     for (const std::string& tensor : tensors) {
       if (!tensors_.contains(tensor)) {
@@ -127,7 +128,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& directory) {
   if (exists(single)) {
     PF_ASSIGN(const auto entries, checkpoint.map_file(single));
     for (const SafetensorsEntry& entry : entries) {
-      checkpoint.add(entry, checkpoint.files_.back().bytes());
+      checkpoint.add(entry, *checkpoint.files_.back());
     }
     return checkpoint;
   }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,7 +26,8 @@ struct StoredTensor {
   std::string dtype;            // as the file says
   std::optional<DType> usable;  // one of the types computed with, if it is one
   std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;  // borrowed from the Checkpoint
+  std::span<const std::byte> bytes;  // borrowed from the Checkpoint, a part of the file's
+  const MappedFile* file = nullptr;  // likewise
 };
 
 class Checkpoint {
@@ -46,10 +48,10 @@ class Checkpoint {
   Checkpoint() = default;
   // Maps a file and returns its entries; the mapping is kept.
   Result<std::vector<SafetensorsEntry>> map_file(const std::string& path);
-  void add(const SafetensorsEntry& entry, std::span<const std::byte> file);
+  void add(const SafetensorsEntry& entry, const MappedFile& file);
   Status open_shards(const std::string& directory);
 
-  std::vector<MappedFile> files_;
+  std::vector<std::unique_ptr<const MappedFile>> files_;  // tensors point to them
   std::unordered_map<std::string, StoredTensor> tensors_;
 };
 

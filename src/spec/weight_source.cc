@@ -95,6 +95,19 @@ DType WeightSource::dtype(TensorId id) const {
   return stored_ == nullptr ? model_.dtype : *stored(id).usable;
 }
 
+std::uintptr_t WeightSource::place(TensorId id) const {
+  return stored_ == nullptr ? 0 : reinterpret_cast<std::uintptr_t>(stored(id).bytes.data());
+}
+
+void WeightSource::announce(TensorId id, Range rows) const {
+  if (stored_ == nullptr || rows.empty()) return;
+  const StoredTensor& tensor = stored(id);
+  const std::size_t pitch =
+      static_cast<std::size_t>(tensor_info(model_, id).cols) * size_of(*tensor.usable);
+  tensor.file->announce(tensor.bytes.subspan(static_cast<std::size_t>(rows.begin) * pitch,
+                                             static_cast<std::size_t>(rows.size()) * pitch));
+}
+
 void WeightSource::read(TensorId id, Range rows, Range cols, std::span<std::byte> out) const {
   const TensorInfo info = tensor_info(model_, id);
   CHECK(rows.begin >= 0 && rows.begin <= rows.end && rows.end <= info.rows,
@@ -108,14 +121,12 @@ void WeightSource::read(TensorId id, Range rows, Range cols, std::span<std::byte
   if (stored_ == nullptr) return draw_weights(model_.seed, info, model_.dtype, rows, cols, out);
   if (out.empty()) return;
 
-  const std::byte* from = stored(id).bytes.data();
+  const StoredTensor& tensor = stored(id);
   const std::size_t pitch = static_cast<std::size_t>(info.cols) * element;
-  from +=
+  const std::size_t first =
       static_cast<std::size_t>(rows.begin) * pitch + static_cast<std::size_t>(cols.begin) * element;
-  if (run == pitch) {
-    std::memcpy(out.data(), from, out.size());
-    return;
-  }
+  if (run == pitch) return tensor.file->read(tensor.bytes.subspan(first, out.size()), out.data());
+  const std::byte* from = tensor.bytes.data() + first;
   for (std::size_t at = 0; at < out.size(); at += run, from += pitch) {
     std::memcpy(out.data() + at, from, run);
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,12 @@ class WeightSource {
   static WeightSource synthetic(const ModelSpec& model);
 
   DType dtype(TensorId id) const;
+
+  // Tensors read in ascending order of this are read from the front of their files to the back: as
+  // disks like it, and before what is cached of a large file makes room for what has been read.
+  std::uintptr_t place(TensorId id) const;
+  // Says that rows of tensor `id` will be read soon, so that a file can be fetched meanwhile.
+  void announce(TensorId id, Range rows) const;
 
   // Copies rows x cols of tensor `id`, row-major, in dtype(id), to `out` (exactly that many bytes).
   void read(TensorId id, Range rows, Range cols, std::span<std::byte> out) const;

@@ -20,6 +20,12 @@ class ForwardingDevice : public Device {
                     DType dtype) const override {
     return inner_->pack(bytes, n, k, dtype);
   }
+  WeightMatrix room_for(std::int64_t n, std::int64_t k, DType dtype) const override {
+    return inner_->room_for(n, k, dtype);
+  }
+  void pack_rows(std::span<const std::byte> bytes, Range rows, WeightMatrix& into) const override {
+    inner_->pack_rows(bytes, rows, into);
+  }
   void gemm(const GemmArgs& args) const override { inner_->gemm(args); }
   void leaf_gemm(const LeafGemmArgs& args) const override { inner_->leaf_gemm(args); }
   void expert_mlp(const ExpertMlpArgs& args) const override { inner_->expert_mlp(args); }

@@ -11,28 +11,6 @@
 namespace pentafold {
 namespace {
 
-// Row-major (n, k) elements of `size` bytes -> [ceil(n/16)][k][16], absent rows zero.
-SlabVector<std::byte> to_panels(std::span<const std::byte> rows, std::int64_t n, std::int64_t k,
-                                std::size_t size) {
-  const std::int64_t panels = (n + kPanelWidth - 1) / kPanelWidth;
-  SlabVector<std::byte> out(static_cast<std::size_t>(panels * k * kPanelWidth) * size);
-  // The last panel's absent rows.
-  std::fill(
-      out.end() - static_cast<std::ptrdiff_t>(k * kPanelWidth) * static_cast<std::ptrdiff_t>(size),
-      out.end(), std::byte{0});
-  for (std::int64_t row = 0; row < n; ++row) {
-    const std::byte* from = rows.data() + static_cast<std::size_t>(row * k) * size;
-    const std::int64_t first = (row / kPanelWidth) * k * kPanelWidth + row % kPanelWidth;
-    std::byte* to = out.data() + static_cast<std::size_t>(first) * size;
-    for (std::int64_t i = 0; i < k; ++i) {
-      std::copy_n(from, size, to);
-      from += size;
-      to += kPanelWidth * size;
-    }
-  }
-  return out;
-}
-
 // Outputs that stay in the nearest caches while rows pass, and rows that are worth fetching them
 // for.
 constexpr std::int64_t kBlockPanels = 4;
@@ -50,8 +28,29 @@ class CpuDevice final : public Device {
 
   WeightMatrix pack(std::span<const std::byte> row_major, std::int64_t n, std::int64_t k,
                     DType dtype) const override {
-    CHECK(row_major.size() == static_cast<std::size_t>(n * k) * size_of(dtype));
-    return {n, k, dtype, WeightLayout::Panels16, to_panels(row_major, n, k, size_of(dtype))};
+    WeightMatrix out = room_for(n, k, dtype);
+    pack_rows(row_major, {0, n}, out);
+    return out;
+  }
+
+  WeightMatrix room_for(std::int64_t n, std::int64_t k, DType dtype) const override {
+    const std::int64_t panels = (n + kPanelWidth - 1) / kPanelWidth;
+    return {
+        n, k, dtype, WeightLayout::Panels16,
+        SlabVector<std::byte>(static_cast<std::size_t>(panels * k * kPanelWidth) * size_of(dtype))};
+  }
+
+  void pack_rows(std::span<const std::byte> row_major, Range rows,
+                 WeightMatrix& into) const override {
+    const std::size_t element = size_of(into.dtype);
+    const std::size_t row_bytes = static_cast<std::size_t>(into.k) * element;
+    CHECK(row_major.size() == static_cast<std::size_t>(rows.size()) * row_bytes);
+    CHECK(rows.begin % kPanelWidth == 0 && rows.end <= into.n, "whole panels, the last but one");
+    for (std::int64_t row = 0; row < rows.size(); row += kPanelWidth) {
+      cpu::pack_panel({row_major.data() + static_cast<std::size_t>(row) * row_bytes,
+                       std::min(kPanelWidth, rows.size() - row), into.k, element,
+                       into.bytes.data() + static_cast<std::size_t>(rows.begin + row) * row_bytes});
+    }
   }
 
   void gemm(const GemmArgs& args) const override {

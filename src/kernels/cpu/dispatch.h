@@ -55,6 +55,16 @@ struct GemmBlock {
   Range panels;
 };
 
+// Up to 16 row-major rows of k elements -> one panel [k][16]; absent rows become zeros.
+struct PackArgs {
+  const std::byte* rows = nullptr;
+  std::int64_t count = 0;  // 1 to 16
+  std::int64_t k = 0;
+  std::size_t element = 0;  // bytes: 2 or 4
+  std::byte* panel = nullptr;
+};
+
+void pack_panel(const PackArgs& args);
 void gemm(const GemmArgs& args, const GemmBlock& block);
 void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block);
 void expert_hidden(const ExpertRows& expert, ExpertActivation activation, const GemmBlock& block);

@@ -117,8 +117,22 @@ class ReferenceDevice final : public Device {
 
   WeightMatrix pack(std::span<const std::byte> row_major, std::int64_t n, std::int64_t k,
                     DType dtype) const override {
-    CHECK(row_major.size() == static_cast<std::size_t>(n * k) * size_of(dtype));
-    return {n, k, dtype, WeightLayout::RowMajor, {row_major.begin(), row_major.end()}};
+    WeightMatrix out = room_for(n, k, dtype);
+    pack_rows(row_major, {0, n}, out);
+    return out;
+  }
+
+  WeightMatrix room_for(std::int64_t n, std::int64_t k, DType dtype) const override {
+    return {n, k, dtype, WeightLayout::RowMajor,
+            SlabVector<std::byte>(static_cast<std::size_t>(n * k) * size_of(dtype))};
+  }
+
+  void pack_rows(std::span<const std::byte> row_major, Range rows,
+                 WeightMatrix& into) const override {
+    const std::size_t row_bytes = static_cast<std::size_t>(into.k) * size_of(into.dtype);
+    CHECK(row_major.size() == static_cast<std::size_t>(rows.size()) * row_bytes);
+    std::ranges::copy(row_major,
+                      into.bytes.begin() + rows.begin * static_cast<std::ptrdiff_t>(row_bytes));
   }
 
   void gemm(const GemmArgs& a) const override {
