@@ -37,7 +37,31 @@ constexpr std::array<ProfileConstant, 13> kConstants = {{
      "part of dispatch and combine that overlaps with computing"},
 }};
 
+// Whole numbers of a profile.
+struct ProfileCount {
+  std::string_view key;
+  std::int64_t EngineProfile::* value;
+  std::int64_t least;
+};
+constexpr std::array<ProfileCount, 5> kCounts = {{
+    {"step_tokens", &EngineProfile::step_tokens, 1},
+    {"max_sequences", &EngineProfile::max_sequences, 1},
+    {"poll_steps", &EngineProfile::poll_steps, 1},
+    {"poll_steps_few", &EngineProfile::poll_steps_few, 1},
+    {"balance_steps", &EngineProfile::balance_steps, 0},
+}};
+constexpr std::int64_t kMostCount = 1 << 24;
+
+std::vector<std::string_view> keys_with(std::vector<std::string_view> keys) {
+  for (const ProfileCount& count : kCounts) keys.push_back(count.key);
+  for (const ProfileConstant& constant : profile_constants()) keys.push_back(constant.key);
+  return keys;
+}
+
 Status read_constants(const YamlMap& map, EngineProfile& out) {
+  for (const ProfileCount& count : kCounts) {
+    PF_ASSIGN(out.*count.value, map.integer(count.key, out.*count.value, count.least, kMostCount));
+  }
   for (const ProfileConstant& constant : profile_constants()) {
     if (!map.has(constant.key)) continue;
     if (!constant.seconds) {
@@ -73,9 +97,7 @@ Status read_device(const YamlMap& map, const std::string& gpu, EngineProfile& ou
   PF_ASSIGN(const std::vector<YAML::Node> entries, map.sequence("on"));
   for (const YAML::Node& node : entries) {
     PF_ASSIGN(const YamlMap entry, YamlMap::of(node, map.file()));
-    std::vector<std::string_view> keys = {"gpus"};
-    for (const ProfileConstant& constant : profile_constants()) keys.push_back(constant.key);
-    PF_TRY(entry.refuse_unknown(keys));
+    PF_TRY(entry.refuse_unknown(keys_with({"gpus"})));
     PF_ASSIGN(const std::vector<std::string> gpus, words(entry, "gpus"));
     if (std::ranges::find(gpus, gpu) == gpus.end()) continue;
     return read_constants(entry, out);
@@ -85,15 +107,10 @@ Status read_device(const YamlMap& map, const std::string& gpu, EngineProfile& ou
 
 Result<EngineProfile> read_profile(const YamlMap& map, const std::string& gpu) {
   constexpr std::array<std::string_view, 2> kExchanges = {"routed", "gathered"};
-  std::vector<std::string_view> keys = {"name",          "aliases",  "mixed_steps", "step_tokens",
-                                        "max_sequences", "exchange", "on"};
-  for (const ProfileConstant& constant : profile_constants()) keys.push_back(constant.key);
-  PF_TRY(map.refuse_unknown(keys));
+  PF_TRY(map.refuse_unknown(keys_with({"name", "aliases", "mixed_steps", "exchange", "on"})));
   EngineProfile out;
   PF_ASSIGN(out.name, read_name(map, std::nullopt));
   PF_ASSIGN(out.mixed_steps, map.boolean("mixed_steps", out.mixed_steps));
-  PF_ASSIGN(out.step_tokens, map.integer("step_tokens", out.step_tokens, 1, 1 << 24));
-  PF_ASSIGN(out.max_sequences, map.integer("max_sequences", out.max_sequences, 1, 1 << 24));
   PF_ASSIGN(const std::size_t exchange, map.choice("exchange", kExchanges, 0));
   out.exchange = exchange == 0 ? RowExchange::Routed : RowExchange::Gathered;
   PF_TRY(read_constants(map, out));

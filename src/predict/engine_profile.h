@@ -32,6 +32,14 @@ struct EngineProfile {
   std::int64_t step_tokens = 8192;    // rows of one step at most
   std::int64_t max_sequences = 1024;  // running at once at most
   RowExchange exchange = RowExchange::Routed;
+  // A busy scheduler looks for arrivals before every so many decode steps (SGLang's
+  // --scheduler-recv-interval), and always after a step of prompts; when few run, more often.
+  std::int64_t poll_steps = 1;
+  std::int64_t poll_steps_few = 1;  // with fewer than kFewSequences (predict/arrival_gate.h)
+  // With several dp groups prompts start once every group has one, or after so many steps, so that
+  // none idles while others compute (TensorRT-LLM's attention_dp_config.enable_balance). 0: at
+  // once.
+  std::int64_t balance_steps = 0;
   // Seconds.
   double step_s = 126e-6;     // of a step: scheduling, sampling, launch
   double layer_s = 20e-6;     // of a layer in a step: launches, norms, small kernels

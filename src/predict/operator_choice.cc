@@ -1,8 +1,10 @@
 #include "predict/operator_choice.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 namespace pentafold {
 namespace {
@@ -101,6 +103,14 @@ const MeasuredDevice* nearest_with(Op op, KernelSource kernels, const GpuSpec& g
   return best;
 }
 
+// Attention on these runs TensorRT-LLM's kernels in SGLang and vLLM too, by way of FlashInfer
+// (SGLang's trtllm_mla and trtllm_mha backends are its defaults there).
+constexpr std::array<std::string_view, 4> kBlackwell = {"b200-sxm", "b300-sxm", "gb200", "gb300"};
+bool takes_attention_kernels(Op op) {
+  return op == Op::Prefill || op == Op::Decode || op == Op::DecodeFp8 || op == Op::MlaPrefill ||
+         op == Op::MlaDecode || op == Op::MlaDecodeFp8;
+}
+
 struct Wanted {
   KernelSource kernels = KernelSource::Any;
   const std::string& gpu;
@@ -159,6 +169,9 @@ OperatorChoice choose_operator(Op op, KernelSource kernels, const GpuSpec& gpu,
   // vLLM takes from it by way of FlashInfer, so those stand for both.
   if (op == with_format(Op::Experts, KernelFormat::Nvfp4) && kernels == KernelSource::TensorRtLlm) {
     kernels = KernelSource::Vllm;
+  }
+  if (takes_attention_kernels(op) && std::ranges::find(kBlackwell, gpu.name) != kBlackwell.end()) {
+    kernels = KernelSource::TensorRtLlm;
   }
   // A near format of this device before the same format of one that is far away.
   for (const double reach : {kNearDoublings, std::numeric_limits<double>::infinity()}) {

@@ -37,6 +37,18 @@ std::int64_t kv_blocks_per_group(const StepCost& costs, const ServedWorker& serv
   return static_cast<std::int64_t>(std::floor(least * static_cast<double>(of_one)));
 }
 
+namespace {
+
+// The engines that look for arrivals now and then do so without attention dp; to balance takes it.
+ArrivalGate gate_of(const EngineProfile& engine, std::int64_t groups) {
+  if (groups > 1) {
+    return engine.balance_steps > 0 ? balanced_gate(engine.balance_steps, groups) : ArrivalGate{};
+  }
+  return {engine.poll_steps, engine.poll_steps_few, 0, true};
+}
+
+}  // namespace
+
 Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& served) {
   const EngineProfile& engine = costs.engine();
   const Workload& workload = costs.workload();
@@ -62,6 +74,7 @@ Result<ReplicaPool> served_pool(const StepCost& costs, const ServedWorker& serve
   pool.price.decode_steps = [pricer](const StepLoad& load, std::int64_t steps) {
     return pricer->decode_seconds(load, steps);
   };
+  if (served.role == Role::Both) pool.gate = gate_of(engine, worker.dp);
   if (served.role != Role::Decode) {
     pool.admission_s = engine.admission_s;
     pool.prompt_token_s = engine.prompt_token_s;

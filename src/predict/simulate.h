@@ -18,6 +18,7 @@
 
 #include "policy/batching.h"
 #include "policy/router.h"
+#include "predict/arrival_gate.h"
 #include "predict/engine_profile.h"
 #include "predict/load_series.h"
 #include "predict/simulate_summary.h"
@@ -40,6 +41,7 @@ struct ReplicaPool {
   std::int64_t replicas = 1;
   std::int64_t gpus = 1;  // of one replica
   BatchLimits limits;     // of one replica
+  ArrivalGate gate;       // likewise
   StepPrice price;
   RouterPolicy router = RouterPolicy::RoundRobin;
   double admission_s = 0;     // of a request before its scheduler sees it

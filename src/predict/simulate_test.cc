@@ -128,6 +128,7 @@ TEST(Simulate, EventsEqualAPlainLoopBitForBit) {
     pool.admission_s = pool.prompt_token_s = 0;
     pool.replicas = 1;
     pool.limits.share_prefixes = false;
+    pool.gate = {};
     const Simulation run = simulate(c.trace, c.service);
     const auto plain = plain_replica(c.trace, pool);
     for (std::size_t i = 0; i < plain.size(); ++i) {

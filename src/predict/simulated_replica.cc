@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 
@@ -9,7 +10,7 @@ namespace pentafold {
 
 // Until now everything was as it is noted; a run's KV blocks grow evenly.
 void SimulatedReplica::account(double now) {
-  const LoadLevel level{static_cast<double>(batcher_.waiting()),
+  const LoadLevel level{static_cast<double>(batcher_.waiting() + std::ssize(outside_)),
                         static_cast<double>(batcher_.running()), blocks_now_,
                         in_step() ? 1.0 : 0.0};
   const double growth = blocks_per_s_ * (now - accounted_s_);
@@ -20,6 +21,21 @@ void SimulatedReplica::account(double now) {
 
 void SimulatedReplica::add(NewSequence sequence, double now) {
   account(now);
+  if (pool_.gate.always_open()) {
+    enter(std::move(sequence));
+  } else {
+    outside_.push_back(std::move(sequence));
+  }
+}
+
+void SimulatedReplica::let_in() {
+  if (pool_.gate.always_open()) return;
+  if (!clock_.opens(batcher_.running(), std::ssize(outside_))) return;
+  for (NewSequence& sequence : outside_) enter(std::move(sequence));
+  outside_.clear();
+}
+
+void SimulatedReplica::enter(NewSequence sequence) {
   const auto index = static_cast<std::size_t>(sequence.id);
   const auto slot = batcher_.add(std::move(sequence));
   CHECK(slot.has_value(), "asked for with fits()");
@@ -32,7 +48,11 @@ void SimulatedReplica::start(double now, bool jump) {
   CHECK(can_start());
   account(now);
   start_s_ = now;
+  let_in();
   steps_ = batcher_.decode_run();
+  if (!outside_.empty() && steps_ > 1) {
+    steps_ = std::min(steps_, clock_.steps_to_opening(batcher_.running(), std::ssize(outside_), 1));
+  }
   double seconds = 0;
   if (steps_ > 0) {
     if (!jump) steps_ = 1;
@@ -102,9 +122,11 @@ void SimulatedReplica::note_admissions(const BatchStep& step) {
 }
 
 // Step boundaries are at start + decode_steps(load, k): the first k whose boundary is not before
-// now. Prices grow almost evenly with k, so the search aims before it halves.
+// now, then the first at which the gate opens. Prices grow almost evenly with k, so the search aims
+// before it halves.
 bool SimulatedReplica::cut(double now) {
-  if (step_ != nullptr || steps_ <= 1 || !batcher_.can_admit()) return false;
+  if (step_ != nullptr || steps_ <= 1) return false;
+  if (outside_.empty() && !batcher_.can_admit()) return false;
   std::int64_t low = 0;
   std::int64_t high = steps_;
   double low_s = start_s_;
@@ -123,9 +145,12 @@ bool SimulatedReplica::cut(double now) {
       low_s = boundary;
     }
   }
-  if (high == steps_) return false;
-  steps_ = high;
-  end_s_ = high_s;
+  const std::int64_t opens =
+      outside_.empty() ? high
+                       : clock_.steps_to_opening(batcher_.running(), std::ssize(outside_), high);
+  if (opens >= steps_) return false;
+  steps_ = opens;
+  end_s_ = opens == high ? high_s : start_s_ + pool_.price.decode_steps(load_, opens);
   return true;
 }
 
@@ -134,6 +159,13 @@ void SimulatedReplica::end(std::vector<std::int64_t>& done) {
   busy_s_ += end_s_ - start_s_;
   all_steps_ += steps_;
   ended_.clear();
+  const bool prompts = std::ranges::any_of(
+      load_.groups, [](const GroupLoad& group) { return !group.prompts.empty(); });
+  if (prompts) {
+    clock_.computed_prompts();
+  } else {
+    clock_.decoded(steps_, batcher_.running());
+  }
   if (step_ != nullptr) {
     end_step();
   } else {

@@ -26,7 +26,7 @@ class SimulatedReplica {
  public:
   // `pool` must outlive it.
   SimulatedReplica(const ReplicaPool& pool, const SimulationNotes& notes)
-      : pool_(pool), notes_(notes), batcher_(pool.limits) {}
+      : pool_(pool), notes_(notes), batcher_(pool.limits), clock_(pool.gate) {}
 
   bool fits(std::int64_t prompt, std::int64_t output) const {
     return batcher_.fits(prompt, output);
@@ -38,7 +38,7 @@ class SimulatedReplica {
   // sequence.id: its index in the outcomes. It must fit.
   void add(NewSequence sequence, double now);
   bool in_step() const { return steps_ > 0; }
-  bool can_start() const { return !in_step() && !batcher_.idle(); }
+  bool can_start() const { return !in_step() && (!batcher_.idle() || !outside_.empty()); }
   // Begins the next step, or with `jump` all decode steps until something may change.
   void start(double now, bool jump);
   // Once there is someone new whom the next step may admit: ends the run at the first step boundary
@@ -57,6 +57,8 @@ class SimulatedReplica {
 
  private:
   void account(double now);
+  void enter(NewSequence sequence);
+  void let_in();
   void load_step(const BatchStep& step);
   void load_run();
   void note_admissions(const BatchStep& step);
@@ -70,8 +72,10 @@ class SimulatedReplica {
   const ReplicaPool& pool_;
   SimulationNotes notes_;
   Batcher batcher_;
-  const BatchStep* step_ = nullptr;  // what it is in; none: a run of decode steps
-  std::int64_t steps_ = 0;           // of it; 0: between steps
+  ArrivalClock clock_;
+  std::vector<NewSequence> outside_;  // not seen by the batcher yet
+  const BatchStep* step_ = nullptr;   // what it is in; none: a run of decode steps
+  std::int64_t steps_ = 0;            // of it; 0: between steps
   double start_s_ = 0;
   double end_s_ = 0;
   StepLoad load_;

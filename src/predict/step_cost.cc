@@ -11,6 +11,32 @@ namespace {
 
 // Of the bf16 peak, for the odd products that no table has: indexers, recurrences.
 constexpr double kOddProducts = 0.4;
+// Of a layer of attention and a dense MLP: 5 and 4. An engine's cost of a layer is of these.
+constexpr double kPlainLayerKernels = 9;
+
+// Kernels of a layer, whatever their size, for every rank.
+double kernels_of(const LayerShape& layer) {
+  double count = 0;
+  switch (layer.mixer.kind) {
+    case MixerKind::Attention:  // norm, projections, positions and cache, attention, output
+      count += 5;
+      break;
+    case MixerKind::Latent:  // projections down and up, norms between, absorbed products, reduction
+      count += 10;
+      break;
+    case MixerKind::Linear:
+    case MixerKind::StateSpace:  // projections, convolution, gates, recurrence, gated norm, output
+      count += 8;
+      break;
+    case MixerKind::None:
+      break;
+  }
+  if (layer.ffn.dense_hidden > 0) count += 4;  // norm, up, activation, down
+  // Norm, router, choice, sorting, up, activation, down, weighted sum.
+  if (layer.ffn.experts > 0) count += 8;
+  if (layer.ffn.shared_hidden > 0) count += 3;
+  return count;
+}
 
 double kv_share(const MixerShape& mixer, std::int64_t tensor) {
   return static_cast<double>(kv_heads_held(mixer, tensor)) /
@@ -62,6 +88,7 @@ StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const En
        : group.split == Split::KvHeads ? part.kv
                                        : part.none) += params;
     }
+    sums.kernels = kernels_of(kind) / kPlainLayerKernels;
     sums_.push_back(sums);
     load_.push_back(expert_load(model, load_.size(), workload));
   }
@@ -70,8 +97,13 @@ StepCost::StepCost(const ModelShape& model, const ClusterSpec& cluster, const En
 void StepCost::add_gemm(Cost& cost, double rows, double params, NumberFormat format) const {
   if (params <= 0 || rows <= 0) return;
   const auto k = static_cast<double>(model_.d);
-  cost.add(operators_.gemm({rows, params / k, k, kernels_for(model_, cluster_.gpu, format)}),
-           Bound::Hbm, engine_.weights);
+  const KernelFormat kernels = kernels_for(model_, cluster_.gpu, format);
+  cost.add(operators_.gemm({rows, params / k, k, kernels}), Bound::Hbm, engine_.weights);
+  // Rows get scales for each of their blocks in a kernel of its own before each of two products.
+  if (kernels == KernelFormat::Nvfp4 || kernels == KernelFormat::Fp8Block) {
+    cost.add(operators_.elementwise(rows * k * (kRowBytes + bytes_per_value(format))), Bound::Hbm,
+             2);
+  }
 }
 
 void StepCost::add_weights(Cost& cost, std::size_t kind, const Worker& worker, std::int64_t tensor,
@@ -178,7 +210,9 @@ Cost StepCost::tensor(std::size_t kind, const Worker& worker, const GroupLoad& l
   const std::int64_t rows = load.rows();
   Cost cost;
   if (rows <= 0) return cost;
-  cost.add(Bound::Fixed, engine_.layer_s + (load.prompts.empty() ? 0 : engine_.prompt_layer_s));
+  cost.add(Bound::Fixed,
+           sums_[kind].kernels *
+               (engine_.layer_s + (load.prompts.empty() ? 0 : engine_.prompt_layer_s)));
   // Sequence parallelism shards the rows of prompts, and joins tp for decode.
   const bool sharded = worker.sp > 1 && !load.prompts.empty();
   const std::int64_t tensor = sharded ? worker.tp : worker.tensor_ranks();
@@ -219,7 +253,7 @@ Cost StepCost::tensor_prefill(std::size_t kind, const Worker& worker, std::int64
   const auto microbatch = [&](std::int64_t rows) {
     const std::int64_t local = (rows + worker.sp - 1) / worker.sp;
     Cost cost;
-    cost.add(Bound::Fixed, engine_.layer_s + engine_.prompt_layer_s);
+    cost.add(Bound::Fixed, sums_[kind].kernels * (engine_.layer_s + engine_.prompt_layer_s));
     add_weights(cost, kind, worker, worker.tp, static_cast<double>(local));
     cost += sequence_exchange(layer, worker, local);
     add_collectives(cost, kind, worker.tp, worker.tensor_ranks(), static_cast<double>(local));

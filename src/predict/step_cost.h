@@ -106,7 +106,8 @@ class StepCost {
   };
   struct KindSums {
     PartSums attention, dense, shared, router;
-    double expert = 0;  // of one expert
+    double expert = 0;   // of one expert
+    double kernels = 1;  // of a layer, over those of a plain one
   };
   // Query rows of prompts, the pairs they make, and what they read of the cache.
   struct PromptWork {

@@ -89,6 +89,12 @@ SimulatedCase random_simulated_case(std::uint32_t seed) {
       return static_cast<double>(tokens) * 16 * kTick;
     };
   }
+  if (random() % 3 == 0) {
+    c.service.serving.gate.every = 1 + random() % 20;
+    c.service.serving.gate.every_few = 1 + random() % 8;
+    c.service.serving.gate.enough = random() % 2 ? 1 + random() % 6 : 0;
+    c.service.serving.gate.after_prompts = random() % 2;
+  }
   return c;
 }
 
