@@ -61,6 +61,7 @@ void RankWorker::clear_statistics() {
 
 Status RankWorker::load() {
   const TensorId embedding{TensorRole::Embedding, -1, -1};
+  bool in_integers = false;
   for (const WeightSlice& slice : held_weights(ranks_)) {
     Held held{slice, nullptr, nullptr, nullptr};
     const bool looked_up =
@@ -77,8 +78,11 @@ Status RankWorker::load() {
     if (held.table) memory_.add(std::ssize(held.table->bytes));
     if (held.matrix) memory_.add(std::ssize(held.matrix->bytes));
     if (held.vector) memory_.add(std::ssize(*held.vector) * std::int64_t{sizeof(float)});
+    in_integers = in_integers || (held.matrix && held.matrix->in_integers());
     held_.emplace(slice.id, std::move(held));
   }
+  if (in_integers) device_memory_ = kIntegerRowBytes;
+  memory_.add(device_memory_);
   return ok_status();
 }
 
