@@ -2,17 +2,12 @@
 // the shipped checkpoint stays near itself (docs/numerics.md has the figures).
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <numeric>
 
-#include "spec/load_model.h"
 #include "support/run_plan.h"
 #include "support/tiny_models.h"
+#include "support/validation_text.h"
 
 namespace pentafold::testing {
 namespace {
@@ -76,108 +71,27 @@ TEST(IntegerWeightsOfParts, GiveTheSameBitsUnderPlans) {
   }
 }
 
-// The validation text that the checkpoint was not trained on: 20 windows of 256 tokens.
-constexpr std::int64_t kWindow = 256;
-constexpr std::int64_t kWindows = 20;
-
-std::vector<std::int32_t> validation_tokens() {
-  std::ifstream file(std::string(PENTAFOLD_SOURCE_DIR) + "/models/tiny-moe/training/valid.bin",
-                     std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  std::vector<std::int32_t> tokens;
-  for (std::size_t i = 0; i + 1 < bytes.size(); i += 2) {
-    std::uint16_t token = 0;
-    std::memcpy(&token, bytes.data() + i, 2);
-    tokens.push_back(token);
-  }
-  return tokens;
-}
-
-struct Score {
-  double nats = 0;            // per token: the logarithm of the perplexity
-  std::vector<float> logits;  // (windows, window, vocab)
-};
-
-Score score(const WeightFormats& formats) {
-  const std::string folder = std::string(PENTAFOLD_SOURCE_DIR) + "/models/tiny-moe";
-  auto input = load_model(folder);
-  EXPECT_TRUE(input.ok());
-  const ModelSpec& model = input->model;
-  const std::vector<std::int32_t> tokens = validation_tokens();
-  std::vector<Request> requests;
-  for (std::int64_t w = 0; w < kWindows; ++w) {
-    Request request;
-    request.id = RequestId(w);
-    const auto from = tokens.begin() + w * (kWindow + 1);
-    request.prompt.assign(from, from + kWindow);
-    request.max_tokens = 1;
-    requests.push_back(request);
-  }
-  auto source = WeightSource::open_checkpoint(input->checkpoint_dir, model);
-  EXPECT_TRUE(source.ok());
-  Plan plan = make_plan({}, model);
-  plan.weights = formats;
-  EngineOptions options;
-  options.all_logits = true;
-  options.max_positions = kWindow + 1;
-  options.blocks_per_group = blocks_needed(plan, requests);
-  auto engine = Engine::start(plan, model, *source, options);
-  EXPECT_TRUE(engine.ok());
-  Score out;
-  out.logits.resize(static_cast<std::size_t>(kWindows * kWindow * model.vocab));
-  GenerateCallbacks callbacks;
-  callbacks.on_logits = [&](const LogitRow& row) {
-    const std::int64_t at = row.request.value * kWindow + row.position;
-    std::ranges::copy(row.logits, out.logits.begin() + at * model.vocab);
-    double sum = 0;
-    const float most = *std::ranges::max_element(row.logits);
-    for (const float logit : row.logits) sum += std::exp(static_cast<double>(logit - most));
-    const auto next = static_cast<std::size_t>(
-        tokens[static_cast<std::size_t>(row.request.value * (kWindow + 1) + row.position + 1)]);
-    out.nats += (std::log(sum) + most - row.logits[next]) / (kWindows * kWindow);
-  };
-  EXPECT_TRUE((*engine)->generate(requests, {}, callbacks).ok());
-  return out;
-}
-
-struct Distance {
-  double nats = 0;   // more than as stored
-  double worst = 0;  // largest difference of a logit
-  double mean = 0;   // root mean square
-};
-
-Distance distance(const Score& a, const Score& b) {
-  Distance out{a.nats - b.nats, 0, 0};
-  for (std::size_t i = 0; i < a.logits.size(); ++i) {
-    const double gap = std::abs(static_cast<double>(a.logits[i]) - b.logits[i]);
-    out.worst = std::max(out.worst, gap);
-    out.mean += gap * gap / static_cast<double>(a.logits.size());
-  }
-  out.mean = std::sqrt(out.mean);
-  return out;
-}
-
 TEST(IntegerWeightsError, TheShippedCheckpointStaysNearItself) {
-  const Score stored = score({});
-  const auto [low, high] = std::ranges::minmax(stored.logits);
-  std::printf("logits as stored: %.2f to %.2f\n", low, high);
-  EXPECT_NEAR(stored.nats, 3.68, 0.02);  // models/tiny-moe/README.md
-  const auto report = [&](const char* name, const Distance& d) {
-    std::printf("%s: perplexity %.4f (stored %.4f), logits differ by %.4f rms, %.3f at most\n",
-                name, std::exp(stored.nats + d.nats), std::exp(stored.nats), d.mean, d.worst);
+  Plan plan = make_plan({}, shipped_model());
+  const ValidationScore stored = validation_score(plan);
+  const auto measured = [&](NumberFormat format) {
+    plan.weights = weights_in(format);
+    const ScoreDistance d = distance(validation_score(plan), stored);
+    std::printf(
+        "weights %s: perplexity %.4f (stored %.4f), logits differ by %.4f rms, %.3f at most\n",
+        to_string(format), std::exp(stored.nats + d.nats), std::exp(stored.nats), d.rms, d.worst);
+    return d;
   };
-  const Distance eight = distance(score(weights_in(NumberFormat::INT8)), stored);
-  report("int8", eight);
+  const ScoreDistance eight = measured(NumberFormat::INT8);
   EXPECT_LT(std::abs(eight.nats), 0.005);
-  EXPECT_GT(eight.mean, 0);
-  EXPECT_LT(eight.mean, 0.06);
+  EXPECT_GT(eight.rms, 0);
+  EXPECT_LT(eight.rms, 0.06);
   EXPECT_LT(eight.worst, 4.0);
-  const Distance four = distance(score(weights_in(NumberFormat::INT4)), stored);
-  report("int4", four);
+  const ScoreDistance four = measured(NumberFormat::INT4);
   EXPECT_LT(std::abs(four.nats), 0.03);
-  EXPECT_LT(four.mean, 0.35);
+  EXPECT_LT(four.rms, 0.35);
   EXPECT_LT(four.worst, 8.0);
-  EXPECT_GT(four.mean, eight.mean);
+  EXPECT_GT(four.rms, eight.rms);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, IntegerWeights,
