@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "base/random.h"
@@ -22,7 +23,9 @@ std::vector<float> random_floats(std::int64_t count) {
   return out;
 }
 
-WeightMatrix random_matrix(const Device& device, std::int64_t n, std::int64_t k, DType dtype) {
+// As stored in `dtype`, or with `bits` in integers.
+WeightMatrix random_matrix(const Device& device, std::int64_t n, std::int64_t k, DType dtype,
+                           std::int64_t bits = 0) {
   const std::vector<float> values = random_floats(n * k);
   std::vector<std::byte> bytes(values.size() * size_of(dtype));
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -33,15 +36,16 @@ WeightMatrix random_matrix(const Device& device, std::int64_t n, std::int64_t k,
       std::memcpy(bytes.data() + i * 2, &half, 2);
     }
   }
-  return device.pack(bytes, n, k, dtype);
+  if (bits == 0) return device.pack(bytes, n, k, dtype);
+  return device.pack_integers(bytes, n, k, dtype, {bits, group_size(k, kChainGroup)});
 }
 
-void gemm(benchmark::State& state, DType dtype) {
+void gemm(benchmark::State& state, DType dtype, std::int64_t bits = 0) {
   const auto device = make_device("cpu");
   const std::int64_t rows = state.range(0);
   const std::int64_t k = state.range(1);
   const std::int64_t n = state.range(2);
-  const WeightMatrix w = random_matrix(*device, n, k, dtype);
+  const WeightMatrix w = random_matrix(*device, n, k, dtype, bits);
   const std::vector<float> x = random_floats(rows * k);
   std::vector<float> y(static_cast<std::size_t>(rows * n));
   for (auto _ : state) {
@@ -54,6 +58,36 @@ void gemm(benchmark::State& state, DType dtype) {
   state.counters["flop"] = benchmark::Counter(operations * count, benchmark::Counter::kIsRate);
   state.counters["weight_bytes"] =
       benchmark::Counter(static_cast<double>(w.bytes.size()) * count, benchmark::Counter::kIsRate);
+}
+
+// The down projection of an expert of hidden 1024 to d 512: 16 leaves of 64.
+void leaf_gemm(benchmark::State& state, std::int64_t bits) {
+  const auto device = make_device("cpu");
+  const std::int64_t rows = state.range(0);
+  constexpr std::int64_t kK = 1024;
+  constexpr std::int64_t kN = 512;
+  constexpr std::int64_t kLeaves = 16;
+  const std::vector<float> values = random_floats(kN * kK);
+  const auto bytes = std::as_bytes(std::span(values));
+  const WeightMatrix w = bits == 0
+                             ? random_matrix(*device, kN, kK, DType::BF16)
+                             : device->pack_integers(bytes, kN, kK, DType::F32, {bits, kLeafGroup});
+  const std::vector<float> x = random_floats(rows * kK);
+  std::vector<float> y(static_cast<std::size_t>(rows * kN));
+  const Range root{0, kLeaves};
+  for (auto _ : state) {
+    device->leaf_gemm({.rows = rows,
+                       .x = {x.data(), kK},
+                       .w = &w,
+                       .k = {0, kK},
+                       .leaf_width = kK / kLeaves,
+                       .nodes = {&root, 1},
+                       .y = y.data()});
+    benchmark::ClobberMemory();
+  }
+  state.counters["flop"] = benchmark::Counter(
+      2.0 * static_cast<double>(rows * kK * kN) * static_cast<double>(state.iterations()),
+      benchmark::Counter::kIsRate);
 }
 
 struct AttentionShape {
@@ -146,9 +180,16 @@ void gemm_shapes(benchmark::internal::Benchmark* b) {
 
 BENCHMARK_CAPTURE(gemm, bf16, DType::BF16)->Apply(gemm_shapes);
 BENCHMARK_CAPTURE(gemm, f32, DType::F32)->Apply(gemm_shapes);
-BENCHMARK_CAPTURE(gemm, bf16_cold, DType::BF16)
-    ->ArgNames({"rows", "k", "n"})
-    ->Args({1, 4096, 14336});
+BENCHMARK_CAPTURE(gemm, int8, DType::BF16, 8)->Apply(gemm_shapes);
+BENCHMARK_CAPTURE(gemm, int4, DType::BF16, 4)->Apply(gemm_shapes);
+void cold_shape(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"rows", "k", "n"})->Args({1, 4096, 14336});
+}
+BENCHMARK_CAPTURE(gemm, bf16_cold, DType::BF16)->Apply(cold_shape);
+BENCHMARK_CAPTURE(gemm, int8_cold, DType::BF16, 8)->Apply(cold_shape);
+BENCHMARK_CAPTURE(gemm, int4_cold, DType::BF16, 4)->Apply(cold_shape);
+BENCHMARK_CAPTURE(leaf_gemm, bf16, 0)->Arg(1)->Arg(64)->Arg(512);
+BENCHMARK_CAPTURE(leaf_gemm, int8, 8)->Arg(1)->Arg(64)->Arg(512);
 void attention_shapes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"rows", "context", "requests", "q_heads", "kv_heads", "head_dim", "kv_type"});
   for (std::int64_t type = 0; type < std::ssize(kKvTypes); ++type) {

@@ -33,7 +33,7 @@ inline constexpr std::int64_t kChainGroup = 128;  // and in a contraction that n
 inline constexpr std::int64_t kGroupStep = 8;
 
 // What a rank keeps for activations in integers: as many rows as fit are multiplied at a time.
-inline constexpr std::int64_t kIntegerRowBytes = std::int64_t{1} << 19;
+inline constexpr std::int64_t kIntegerRowBytes = std::int64_t{1} << 20;
 
 // The largest divisor of `width` that is at most `most`. width >= 1.
 constexpr std::int64_t group_size(std::int64_t width, std::int64_t most) {

@@ -43,7 +43,7 @@ Result<std::vector<std::string>> prepare_to_run(PlanAndModel& loaded) {
                       "download them",
                       loaded.input.path);
   }
-  PF_ASSIGN(auto notes, fit_to_engine(loaded.plan, model));
+  PF_ASSIGN(auto notes, fit_to_engine(loaded.plan));
   const Verdict verdict = verify(loaded.plan, model);
   if (!verdict.ok()) return verdict.failures.front().error;
   return notes;

@@ -14,8 +14,8 @@
 
 namespace pentafold {
 
-// Sets plan.weight_dtype and plan.kv by plan.precision. Returns what the reader should know of the
+// Sets plan.weights and plan.kv by plan.precision. Returns what the reader should know of the
 // difference between the plan and its run.
-Result<std::vector<std::string>> fit_to_engine(Plan& plan, const ModelSpec& model);
+Result<std::vector<std::string>> fit_to_engine(Plan& plan);
 
 }  // namespace pentafold

@@ -72,7 +72,7 @@ Status Engine::State::build(WeightSource source) {
   }
   PF_ASSIGN(auto lowered, LoweringContext::make(plan, model));
   lowering.emplace(std::move(lowered));
-  weights = std::make_unique<WeightStore>(std::move(source), *device, plan.weight_dtype);
+  weights = std::make_unique<WeightStore>(std::move(source), *device, model, plan.weights);
   rope_table = make_rope_table(model.rope, model.head_dim, options.max_positions);
   world = std::make_unique<LocalWorld>(plan.world(), LocalWorldOptions{options.timeout});
   limits = options.limits.value_or(scheduler_limits(plan, options.blocks_per_group));

@@ -123,7 +123,7 @@ MemoryReport Engine::State::memory_report() const {
     const std::int64_t working = worker->work_memory().reserved();
     report.peak = std::max(report.peak, worker->memory().peak);
     report.peak_of_all += worker->memory().peak;
-    report.process += working + worker->kv_cache().shape().bytes();
+    report.process += working + worker->kv_cache().shape().bytes() + worker->device_memory();
     report.working = std::max(report.working, working);
     report.working_used = std::max(report.working_used, worker->work_memory().most_used());
   }

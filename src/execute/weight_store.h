@@ -12,20 +12,21 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <tuple>
 #include <vector>
 
 #include "kernels/device.h"
 #include "plan/program.h"
+#include "plan/weight_formats.h"
 #include "spec/weight_source.h"
 
 namespace pentafold {
 
 class WeightStore {
  public:
-  // `convert`: store weights in this type instead of the checkpoint's.
-  WeightStore(WeightSource source, const Device& device, std::optional<DType> convert);
+  // `weights`: the formats to hold them in. `model` is the source's and outlives the store.
+  WeightStore(WeightSource source, const Device& device, const ModelSpec& model,
+              const WeightFormats& weights);
 
   // Packed for gemm by the device.
   std::shared_ptr<const WeightMatrix> matrix(const WeightSlice& slice);
@@ -49,12 +50,15 @@ class WeightStore {
   using Key = std::tuple<TensorId, std::int64_t, std::int64_t, std::int64_t, std::int64_t, Use>;
 
   Entry& entry(const WeightSlice& slice, Use use);
-  WeightMatrix read(const WeightSlice& slice) const;
+  HeldFormat format_of(TensorId id, WeightUse use) const;
+  // Row-major, in `dtype`.
+  WeightMatrix read(const WeightSlice& slice, DType dtype) const;
   WeightMatrix read_packed(const WeightSlice& slice) const;
 
   WeightSource source_;
   const Device& device_;
-  std::optional<DType> convert_;
+  const ModelSpec& model_;
+  WeightFormats weights_;
   std::mutex mutex_;
   std::map<Key, std::unique_ptr<Entry>> entries_;
   std::atomic<std::int64_t> bytes_{0};

@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(Types, WeightStoreTypes,
                          ::testing::Values(DType::F32, DType::BF16, DType::F16));
 
 TEST_P(WeightStoreTypes, HoldsWhatTheSourceSays) {
-  WeightStore store(source_, *device_, std::nullopt);
+  WeightStore store(source_, *device_, model_, {});
   for (const WeightSlice& slice : {WeightSlice{kQuery, {0, 32}, {0, 24}},
                                    {kQuery, {3, 17}, {5, 24}},
                                    {kQuery, {31, 32}, {23, 24}}}) {
@@ -89,8 +89,15 @@ TEST_P(WeightStoreTypes, PiecesMakeTheWhole) {
   source.read(slice.id, slice.rows, slice.cols, raw);
   for (const char* name : {"reference", "cpu"}) {
     const auto device = make_device(name);
+    const auto in_pieces =
+        WeightStore(source, *device, model_, weights_in(NumberFormat::INT8)).matrix(slice);
+    EXPECT_TRUE(
+        in_pieces->bytes ==
+        device->pack_integers(raw, slice.rows.size(), slice.cols.size(), GetParam(), {8, model_.d})
+            .bytes)
+        << name;
     const WeightMatrix wanted = device->pack(raw, slice.rows.size(), slice.cols.size(), GetParam());
-    const auto held = WeightStore(source, *device, std::nullopt).matrix(slice);
+    const auto held = WeightStore(source, *device, model_, {}).matrix(slice);
     EXPECT_TRUE(held->bytes == wanted.bytes) << name;
     EXPECT_EQ(held->n, wanted.n);
     EXPECT_EQ(held->k, wanted.k);
@@ -102,17 +109,49 @@ TEST_P(WeightStoreTypes, PiecesMakeTheWhole) {
 TEST_P(WeightStoreTypes, ConvertsEachValueOnce) {
   const WeightSlice slice{kQuery, {2, 30}, {0, 24}};
   std::vector<float> wanted = truth(source_, slice);
-  EXPECT_EQ(widened(*WeightStore(source_, *device_, DType::F32).matrix(slice)), wanted);
+  EXPECT_EQ(
+      widened(*WeightStore(source_, *device_, model_, weights_in(NumberFormat::F32)).matrix(slice)),
+      wanted);
   for (float& value : wanted) value = bf16_to_f32(f32_to_bf16(value));
-  WeightStore rounded(source_, *device_, DType::BF16);
+  WeightStore rounded(source_, *device_, model_, weights_in(NumberFormat::BF16));
   EXPECT_EQ(widened(*rounded.matrix(slice)), wanted);
   EXPECT_EQ(widened(*rounded.table(slice)), wanted);
   EXPECT_EQ(*rounded.vector(slice), wanted);
 }
 
+// Integers are rounded from the exact widening, shards have the groups of the whole, and what is
+// not multiplied with stays as stored.
+TEST_P(WeightStoreTypes, HoldsIntegersOfTheSourcesValues) {
+  model_.expert_hidden = 160;  // 16 leaves of 10
+  const WeightSource source = WeightSource::synthetic(model_);
+  for (const NumberFormat number : {NumberFormat::INT8, NumberFormat::INT4}) {
+    WeightStore store(source, *device_, model_, weights_in(number));
+    const TensorId down{TensorRole::Down, 1, 3};
+    const WeightSlice shard{down, {2, 20}, {20, 60}};
+    const auto held = store.matrix(shard);
+    const IntegerFormat format{number == NumberFormat::INT8 ? 8 : 4, 10};
+    EXPECT_EQ(held->integers, format);
+    const std::vector<float> values = truth(source, shard);
+    const std::byte* at = held->bytes.data();
+    for (std::size_t first = 0; first < values.size(); first += 10) {
+      std::vector<std::int8_t> wanted(10);
+      const float scale = quantise_group(&values[first], 10, format.limit(), wanted.data());
+      EXPECT_EQ(load_f32(at, DType::F32), scale);
+      EXPECT_EQ(std::memcmp(at + 4, wanted.data(), 10), 0);
+      at += 14;
+    }
+    EXPECT_EQ(at, held->bytes.data() + held->bytes.size());
+    const WeightSlice router{{TensorRole::Router, 1, -1}, {0, 8}, {0, 24}};
+    EXPECT_EQ(widened(*store.matrix(router)), truth(source, router));
+    const WeightSlice table{{TensorRole::Embedding, -1, -1}, {3, 30}, {0, 24}};
+    EXPECT_EQ(widened(*store.table(table)), truth(source, table));
+    EXPECT_EQ(*store.vector({kNorm, {4, 20}, {0, 1}}), truth(source, {kNorm, {4, 20}, {0, 1}}));
+  }
+}
+
 // Equal rectangles are one copy, other rectangles and other uses are not; bytes count copies.
 TEST_P(WeightStoreTypes, EqualSlicesAreHeldOnce) {
-  WeightStore store(source_, *device_, std::nullopt);
+  WeightStore store(source_, *device_, model_, {});
   EXPECT_EQ(store.bytes_held(), 0);
   const WeightSlice slice{kQuery, {0, 16}, {0, 24}};
   const auto held = store.matrix(slice);
@@ -128,7 +167,7 @@ TEST_P(WeightStoreTypes, EqualSlicesAreHeldOnce) {
 
 TEST_P(WeightStoreTypes, ThreadsThatAskAtOnceShareOneCopy) {
   constexpr int kThreads = 16;
-  WeightStore store(source_, *device_, std::nullopt);
+  WeightStore store(source_, *device_, model_, {});
   std::vector<std::vector<std::shared_ptr<const WeightMatrix>>> got(kThreads);
   {
     std::vector<std::jthread> threads;

@@ -107,12 +107,16 @@ Status RankWorker::load() {
     }
   });
   if (refused) throw std::bad_alloc();
+  bool in_integers = false;
   for (Held& held : loaded) {
     if (held.table) memory_.add(std::ssize(held.table->bytes));
     if (held.matrix) memory_.add(std::ssize(held.matrix->bytes));
     if (held.vector) memory_.add(std::ssize(*held.vector) * std::int64_t{sizeof(float)});
+    in_integers = in_integers || (held.matrix && held.matrix->in_integers());
     held_.emplace(held.slice.id, std::move(held));
   }
+  if (in_integers) device_memory_ = kIntegerRowBytes;
+  memory_.add(device_memory_);
   return ok_status();
 }
 

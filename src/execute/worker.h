@@ -80,6 +80,8 @@ class RankWorker {
   const RankProgram& program() const { return ranks_; }
   // Bytes this rank holds, as if no other rank shared its weights and its rope table.
   const ByteCount& memory() const { return memory_; }
+  // What the device takes for itself with the first product.
+  std::int64_t device_memory() const { return device_memory_; }
   // Working memory: what is reserved, and the most that steps used of it.
   const WorkMemory& work_memory() const { return *work_; }
 
@@ -189,6 +191,7 @@ class RankWorker {
   RoutingStats routing_;
   std::array<OperatorTimes, 2> times_{};
   ByteCount memory_;
+  std::int64_t device_memory_ = 0;
 };
 
 }  // namespace pentafold

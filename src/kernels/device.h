@@ -6,8 +6,8 @@
 // for bit (both fuse multiply-add). Activations are fp32, row-major, with a leading dimension (ld,
 // in elements). The caller owns all memory. A device has a team (base/team.h) to share its work
 // with, or none: then it is thread-safe. With one it belongs to the team's thread. Held by
-// kernels/{gemm,attention,elementwise}_test.cc: cpu equals reference, reference within a derived
-// bound of a double-precision oracle, any subset of rows gives the same bits.
+// kernels/{gemm,gemm_integer,attention,elementwise}_test.cc: cpu equals reference, reference within
+// a derived bound of a double-precision oracle, any subset of rows gives the same bits.
 #pragma once
 
 #include <cstddef>
@@ -149,12 +149,21 @@ class Device {
   virtual void pack_rows(std::span<const std::byte> row_major, Range rows,
                          WeightMatrix& into) const = 0;
 
+  // Likewise, the values rounded to integers with scales (base/quantise.h). format.group divides k.
+  virtual WeightMatrix pack_integers(std::span<const std::byte> row_major, std::int64_t n,
+                                     std::int64_t k, DType dtype,
+                                     const IntegerFormat& format) const = 0;
+
   // y[r, j] = chain over i ascending of fma(x[r, i], w[n.begin + j, k.begin + i], acc), acc from
   // +0; then acc + bias[j] if bias.
+  // With w in integers a chain runs over its groups instead: the group's part of x is quantised
+  // with kActivationLimit to integers xq and a scale sx, and acc = fma(float(sum of xq * wq), sx *
+  // sw, acc), from +0, groups ascending. k is whole groups of w.
   virtual void gemm(const GemmArgs& args) const = 0;
 
-  // For each node: every leaf is a gemm chain over its leaf_width columns; leaves are added in tree
-  // order (tree_split): value(node) = value(left) + value(right).
+  // For each node: every leaf is a gemm chain over its leaf_width columns (whole groups, of w in
+  // integers); leaves are added in tree order (tree_split): value(node) = value(left) +
+  // value(right).
   virtual void leaf_gemm(const LeafGemmArgs& args) const = 0;
 
   // For each expert: hidden = act(gate) * up or act(up), gate and up by gemm, act canonical_silu or

@@ -3,13 +3,21 @@
 // RowMajor is what checkpoints store; Panels16 is [ceil(n/16)][k][16], so that 16 outputs advance
 // along k with one contiguous load a step (short last panel padded with zeros). Both keep the
 // stored type: widening to fp32 happens in registers. Immutable after pack; shared between ranks.
-// Cost: n k size_of(dtype) bytes, Panels16 rounds n up to 16. Held by kernels/gemm_test.cc.
+//
+// A matrix in integers (base/quantise.h) is, group by group along k: in RowMajor the row's scale,
+// then its integers, one a byte; in Panels16, panel by panel, the integers of 16 outputs plus their
+// offset, [padded / 4][16][4] bytes, then the 16 scales. So four columns of an output are the four
+// bytes of one lane. With 4 bits a byte holds the integer of one block of four columns below that
+// of the next.
+// Cost: n k size_of(dtype) bytes, or those of group_bytes; Panels16 rounds n up to 16. Held by
+// kernels/gemm_test.cc and kernels/gemm_integer_test.cc.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "base/dtype.h"
+#include "base/quantise.h"
 #include "base/slab.h"
 
 namespace pentafold {
@@ -21,9 +29,11 @@ constexpr std::int64_t kPanelWidth = 16;
 struct WeightMatrix {
   std::int64_t n = 0;
   std::int64_t k = 0;
-  DType dtype = DType::F32;
+  DType dtype = DType::F32;  // of the values, or of the scales of integers
   WeightLayout layout = WeightLayout::RowMajor;
   SlabVector<std::byte> bytes;
+  IntegerFormat integers{};
+  bool in_integers() const { return integers.bits != 0; }
 };
 
 }  // namespace pentafold

@@ -76,7 +76,7 @@ TEST(Lower, EverySliceLiesInItsTensor) {
 
 // held_weights: one rectangle a tensor, sorted, around every slice; all ranks hold all of the
 // model.
-TEST(Lower, HeldWeightsCoverTheProgramsAndTheModel) {
+TEST(Lower, WeightFormatsCoverTheProgramsAndTheModel) {
   for_every_plan([](const Lowered& l) {
     std::map<TensorId, std::int64_t> rows_held;
     for (const RankProgram& rank : l.ranks) {

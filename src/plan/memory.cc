@@ -24,9 +24,24 @@ bool has_step(const RankProgram& program) {
   return std::any_of(program.prefill.steps.begin(), program.prefill.steps.end(), is);
 }
 
-std::int64_t packed_bytes(const WeightSlice& slice, DType dtype) {
-  const std::int64_t outputs = ceil_div(slice.rows.size(), kPanelOutputs) * kPanelOutputs;
-  return capped_product({outputs, slice.cols.size(), static_cast<std::int64_t>(size_of(dtype))});
+// A panel of integers is, group by group of columns, the integers and a scale for each output.
+std::int64_t packed_bytes(const WeightSlice& slice, const HeldFormat& format) {
+  const std::int64_t panels = ceil_div(slice.rows.size(), kPanelOutputs);
+  if (format.integers.bits == 0) {
+    return capped_product({panels, kPanelOutputs, slice.cols.size(),
+                           static_cast<std::int64_t>(size_of(format.dtype))});
+  }
+  return capped_product({panels, slice.cols.size() / format.integers.group,
+                         group_bytes(format.integers, kPanelOutputs)});
+}
+
+bool multiplies_integers(const LoweringContext& context, const RankProgram& program) {
+  const ModelSpec& model = context.model;
+  const std::vector<WeightSlice> held = held_weights(program);
+  return std::any_of(held.begin(), held.end(), [&](const WeightSlice& slice) {
+    return held_format(context.plan.weights, model, slice.id, WeightUse::Multiplied, model.dtype)
+               .integers.bits != 0;
+  });
 }
 
 }  // namespace
@@ -122,7 +137,9 @@ RowBounds row_bounds(const RunBounds& run, const StagePlan& stage, Phase phase) 
 
 std::int64_t weight_bytes(const LoweringContext& context, const RankProgram& program) {
   const ModelSpec& model = context.model;
-  const DType dtype = context.plan.weight_dtype.value_or(model.dtype);
+  const auto held = [&](TensorId id, WeightUse use) {
+    return held_format(context.plan.weights, model, id, use, model.dtype);
+  };
   const TensorId embedding{TensorRole::Embedding, -1, -1};
   const bool looked_up = has_step<step::Embed>(program);
   const bool multiplied = model.tied_embeddings && has_step<step::LmHead>(program);
@@ -130,14 +147,17 @@ std::int64_t weight_bytes(const LoweringContext& context, const RankProgram& pro
   for (const WeightSlice& slice : held_weights(program)) {
     const bool vector = tensor_info(model, slice.id).cols == 1;
     if (slice.id == embedding) {
+      const DType dtype = held(slice.id, WeightUse::LookedUp).dtype;
       const std::int64_t table =
           capped_product({slice.count(), static_cast<std::int64_t>(size_of(dtype))});
       if (looked_up) bytes = capped_sum({bytes, table});
-      if (multiplied) bytes = capped_sum({bytes, packed_bytes(slice, dtype)});
+      if (multiplied) {
+        bytes = capped_sum({bytes, packed_bytes(slice, held(slice.id, WeightUse::Multiplied))});
+      }
     } else if (vector) {
       bytes = capped_sum({bytes, capped_product({slice.count(), 4})});
     } else {
-      bytes = capped_sum({bytes, packed_bytes(slice, dtype)});
+      bytes = capped_sum({bytes, packed_bytes(slice, held(slice.id, WeightUse::Multiplied))});
     }
   }
   return bytes;
@@ -167,7 +187,8 @@ MemoryUse memory_use(const LoweringContext& context, const RankProgram& program,
   use.weights = weight_bytes(context, program);
   use.kv = kv_bytes(context, program, run);
   use.registers = working.register_bytes();
-  use.buffers = capped_sum({working.kept_bytes(), working.passing, rope_table});
+  const std::int64_t integer_rows = multiplies_integers(context, program) ? kIntegerRowBytes : 0;
+  use.buffers = capped_sum({working.kept_bytes(), working.passing, rope_table, integer_rows});
   return use;
 }
 

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "base/dtype.h"
 #include "base/result.h"
+#include "plan/weight_formats.h"
 #include "spec/model_shape.h"
 
 namespace pentafold {
@@ -72,9 +72,9 @@ struct Plan {
   std::int64_t microbatches = 1;
   std::int64_t prefill_chunk = 512;  // most prompt tokens of one request in one step
   std::int64_t max_batch = 64;       // most requests in one step, per replica
-  std::int64_t kv_blocks = 0;  // blocks of 16 tokens per dp group; 0: as many as the run needs
-  std::optional<DType> weight_dtype;      // nothing given: as stored
-  std::optional<NumberFormat> kv;         // that a run's cache is held in; nothing given: f32
+  std::int64_t kv_blocks = 0;      // blocks of 16 tokens per dp group; 0: as many as the run needs
+  WeightFormats weights;           // nothing given: as stored
+  std::optional<NumberFormat> kv;  // that a run's cache is held in; nothing given: f32
   std::optional<double> capacity_factor;  // nothing given: dropless
   OverflowPolicy overflow = OverflowPolicy::Drop;
   std::int64_t device_memory_bytes = 0;  // 0: not checked

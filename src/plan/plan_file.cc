@@ -216,7 +216,7 @@ Status read_run_settings(const YamlMap& map, Plan& plan) {
   for (const IntegerKey& key : kIntegerKeys) {
     PF_ASSIGN(plan.*key.field, map.integer(key.name, plan.*key.field, key.low, key.high));
   }
-  PF_TRY(read_word(map, "weights", parse_weights, plan.weight_dtype));
+  PF_TRY(read_word(map, "weights", parse_weights, plan.weights));
   PF_TRY(read_word(map, "kv", parse_kv, plan.kv));
   PF_TRY(read_word(map, "overflow", parse_overflow, plan.overflow));
   PF_TRY(read_word(map, "capacity_factor", parse_capacity_factor, plan.capacity_factor));

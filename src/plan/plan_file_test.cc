@@ -67,7 +67,7 @@ TEST(PlanFile, FiveLinesAreAPlan) {
   EXPECT_EQ(plan.model, "models/tiny");
   EXPECT_EQ(plan.microbatches, 4);
   EXPECT_EQ(plan.world(), 8);
-  EXPECT_EQ(plan.weight_dtype, std::nullopt);
+  EXPECT_EQ(plan.weights, WeightFormats{});
   EXPECT_EQ(plan.kv, std::nullopt);
   EXPECT_EQ(plan.capacity_factor, std::nullopt);
 }
@@ -82,7 +82,7 @@ TEST(PlanFile, EveryRunSettingArrives) {
   EXPECT_EQ(plan.prefill_chunk, 48);
   EXPECT_EQ(plan.max_batch, 7);
   EXPECT_EQ(plan.kv_blocks, 99);
-  EXPECT_EQ(plan.weight_dtype, DType::BF16);
+  EXPECT_EQ(plan.weights, weights_in(NumberFormat::BF16));
   EXPECT_EQ(plan.kv, NumberFormat::INT8);
   EXPECT_EQ(plan.capacity_factor, 1.25);
   EXPECT_EQ(plan.overflow, OverflowPolicy::NextBest);

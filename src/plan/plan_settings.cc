@@ -77,12 +77,14 @@ Result<OverflowPolicy> parse_overflow(const std::string& text) {
   return index == 0 ? OverflowPolicy::Drop : OverflowPolicy::NextBest;
 }
 
-Result<std::optional<DType>> parse_weights(const std::string& text) {
-  static constexpr std::array<std::string_view, 4> kWords = {"as_stored", "bf16", "f16", "f32"};
-  static constexpr std::array<std::optional<DType>, 4> kTypes = {std::nullopt, DType::BF16,
-                                                                 DType::F16, DType::F32};
+Result<WeightFormats> parse_weights(const std::string& text) {
+  static constexpr std::array<std::string_view, 6> kWords = {"as_stored", "bf16", "f16",
+                                                             "f32",       "int8", "int4"};
+  static constexpr std::array<NumberFormat, 6> kFormats = {NumberFormat::BF16, NumberFormat::BF16,
+                                                           NumberFormat::F16,  NumberFormat::F32,
+                                                           NumberFormat::INT8, NumberFormat::INT4};
   PF_ASSIGN(const std::size_t index, parse_word("weights", text, kWords));
-  return kTypes[index];
+  return index == 0 ? WeightFormats{} : weights_in(kFormats[index]);
 }
 
 Result<NumberFormat> parse_kv(const std::string& text) {

@@ -73,7 +73,7 @@ StagePlan make_stage(const StageSettings& settings);
 // the caller adds file and line.
 Result<PlacementStyle> parse_placement(const std::string& text);
 Result<OverflowPolicy> parse_overflow(const std::string& text);
-Result<std::optional<DType>> parse_weights(const std::string& text);  // nullopt: as_stored
+Result<WeightFormats> parse_weights(const std::string& text);
 Result<NumberFormat> parse_kv(const std::string& text);
 
 // "64GB" (powers of 1000), "64GiB" (powers of 1024), "1.5 TB", "68719476736" -> bytes.

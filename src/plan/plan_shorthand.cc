@@ -55,7 +55,7 @@ constexpr std::array<WordKey, 9> kWordKeys = {{
     {"placement", set_placement},
     {"weights",
      [](Shorthand& out, const std::string& text) {
-       return store(parse_weights(text), out.plan.weight_dtype);
+       return store(parse_weights(text), out.plan.weights);
      }},
     {"kv",
      [](Shorthand& out, const std::string& text) { return store(parse_kv(text), out.plan.kv); }},
@@ -151,7 +151,7 @@ Result<Plan> parse_plan_shorthand(const std::string& text) {
     PF_TRY(set_key(out, key, part.substr(equals + 1)));
     seen.push_back(key);
   }
-  if (out.plan.precision && out.plan.weight_dtype) {
+  if (out.plan.precision && out.plan.weights != WeightFormats{}) {
     return refused("weights and precision both say how weights are stored; keep one");
   }
   if (out.plan.precision && out.plan.kv) {

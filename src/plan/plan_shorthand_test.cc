@@ -34,7 +34,7 @@ TEST(PlanShorthand, EveryKey) {
   EXPECT_EQ(plan.prefill_chunk, 64);
   EXPECT_EQ(plan.max_batch, 9);
   EXPECT_EQ(plan.kv_blocks, 8);
-  EXPECT_EQ(plan.weight_dtype, DType::F16);
+  EXPECT_EQ(plan.weights, weights_in(NumberFormat::F16));
   EXPECT_EQ(plan.kv, NumberFormat::BF16);
   EXPECT_EQ(plan.capacity_factor, 0.5);
   EXPECT_EQ(plan.device_memory_bytes, 80'000'000'000);

@@ -76,7 +76,7 @@ TEST(Plan, OneRankPlanKeepsTheWorkAndDropsTheSpread) {
   EXPECT_EQ(one.kv_blocks, 0);
   EXPECT_EQ(one.device_memory_bytes, 0);
   EXPECT_EQ(one.prefill_chunk, 8);
-  EXPECT_EQ(one.weight_dtype, DType::F32);
+  EXPECT_EQ(one.weights, weights_in(NumberFormat::F32));
   EXPECT_EQ(one.kv, NumberFormat::INT8);
   EXPECT_EQ(one.capacity_factor, 2.0);
   EXPECT_EQ(one.overflow, OverflowPolicy::NextBest);

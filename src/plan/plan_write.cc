@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/check.h"
 #include "plan/plan_paths.h"
 #include "plan/plan_settings.h"
 #include "spec/number_format.h"
@@ -56,17 +57,6 @@ std::string precision_value(const Precision& precision) {
   return fmt::format("{{experts: {}, linear: {}, other: {}, kv: {}}}", to_string(precision.experts),
                      to_string(precision.linear), to_string(precision.other),
                      to_string(precision.kv));
-}
-
-const char* weights_word(DType dtype) {
-  switch (dtype) {
-    case DType::BF16:
-      return "bf16";
-    case DType::F16:
-      return "f16";
-    default:
-      return "f32";
-  }
 }
 
 const char* placement_word(PlacementStyle style) {
@@ -169,7 +159,10 @@ std::string target_text(const Plan& plan) {
     out += fmt::format("device_memory: {}\n", byte_size(plan.device_memory_bytes));
   }
   if (plan.precision) out += fmt::format("precision: {}\n", precision_value(*plan.precision));
-  if (plan.weight_dtype) out += fmt::format("weights: {}\n", weights_word(*plan.weight_dtype));
+  if (const auto format = plan.weights.linear) {
+    CHECK(plan.weights == weights_in(*format), "what fit_to_engine made is not written");
+    out += fmt::format("weights: {}\n", to_string(*format));
+  }
   if (plan.kv) out += fmt::format("kv: {}\n", to_string(*plan.kv));
   if (!plan.prefill_pool.empty()) {
     out += fmt::format("prefill_pool: {}\n", scalar(written_path(plan.prefill_pool, plan.file)));

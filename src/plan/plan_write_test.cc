@@ -34,7 +34,7 @@ bool same_plan(const Plan& a, const Plan& b) {
   return a.file == b.file && a.model == b.model && a.replicas == b.replicas &&
          std::ranges::equal(a.stages, b.stages, same_stage) && a.microbatches == b.microbatches &&
          a.prefill_chunk == b.prefill_chunk && a.max_batch == b.max_batch &&
-         a.kv_blocks == b.kv_blocks && a.weight_dtype == b.weight_dtype && a.kv == b.kv &&
+         a.kv_blocks == b.kv_blocks && a.weights == b.weights && a.kv == b.kv &&
          a.capacity_factor == b.capacity_factor && a.overflow == b.overflow &&
          a.device_memory_bytes == b.device_memory_bytes && same_requests(a.requests, b.requests) &&
          a.precision == b.precision && a.device == b.device && a.prefill_pool == b.prefill_pool;
@@ -81,7 +81,11 @@ class RandomPlan {
       plan.precision = {format(), format(), format(), format()};
       return;
     }
-    if (chance()) plan.weight_dtype = pick<DType>({DType::BF16, DType::F16, DType::F32});
+    if (chance()) {
+      plan.weights =
+          weights_in(pick<NumberFormat>({NumberFormat::BF16, NumberFormat::F16, NumberFormat::F32,
+                                         NumberFormat::INT8, NumberFormat::INT4}));
+    }
     if (chance()) plan.kv = pick<NumberFormat>({NumberFormat::BF16, NumberFormat::INT8});
   }
 

@@ -1,5 +1,7 @@
 #include "predict/run_prediction.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -53,6 +55,15 @@ Report make_report(const RunToPredict& run, const std::vector<ReplicaRun>& repli
 }  // namespace
 
 Result<Report> predict_run(const RunToPredict& run, std::vector<Request> requests) {
+  for (const auto& format : {run.plan.weights.experts, run.plan.weights.linear}) {
+    if (!format || !is_integer(*format)) continue;
+    return make_error(ErrorCode::Unsupported,
+                      fmt::format("a machine's file has the speed of products of floating-point "
+                                  "weights, so a run with weights in {} is not predicted; measure "
+                                  "it, or predict the plan with weights: bf16",
+                                  to_string(*format)),
+                      run.plan.file);
+  }
   PF_ASSIGN(const auto lowering, LoweringContext::make(run.plan, run.model));
   StepLayout layout(run, lowering);
   std::vector<ReplicaRun> replicas;

@@ -36,13 +36,16 @@ StepLayout::StepLayout(const RunToPredict& run, const LoweringContext& lowering)
   for (std::int64_t r = 0; r < run.plan.world(); ++r) {
     programs_.push_back(lower_rank(lowering, Rank(r)));
   }
-  const auto value_bytes =
-      static_cast<double>(size_of(run.plan.weight_dtype.value_or(run.model.dtype)));
   // Not every expert is read in every step, but before one is read again most others are. Of the
   // embedding only a few rows are looked up.
   const ModelSpec& model = run.model;
-  const std::int64_t embedding = model.tied_embeddings ? 0 : model.vocab * model.d;
-  weight_bytes_ = static_cast<double>(count_params(model).total - embedding) * value_bytes;
+  for (const TensorInfo& tensor : model_tensors(model)) {
+    if (tensor.id.role == TensorRole::Embedding && !model.tied_embeddings) continue;
+    const HeldFormat format =
+        held_format(run.plan.weights, model, tensor.id, WeightUse::Multiplied, model.dtype);
+    weight_bytes_ +=
+        static_cast<double>(tensor.count()) * static_cast<double>(size_of(format.dtype));
+  }
 }
 
 StepLayout::Draws StepLayout::draw(const StepBatch& batch, Range segments, Phase phase) const {

@@ -19,9 +19,9 @@ Precision precision_of(const Plan& plan, const ModelShape& model) {
   if (plan.precision) return *plan.precision;
   Precision out = model.stored;
   out.kv = plan.kv.value_or(out.kv);
-  if (plan.weight_dtype) {
-    out.experts = out.linear = out.other = number_format_of(*plan.weight_dtype);
-  }
+  out.experts = plan.weights.experts.value_or(out.experts);
+  out.linear = plan.weights.linear.value_or(out.linear);
+  out.other = plan.weights.other.value_or(out.other);
   return out;
 }
 

@@ -87,10 +87,23 @@ TEST(PlanTarget, RunTakesThePrecisionItComputesWith) {
 
   EXPECT_TRUE(refused(run({"--plan", "precision=fp8", "--model", "models/tiny-moe"}),
                       {"fp8", "precision: bf16"}));
-  const std::string eight = folder.write("k.yaml", "precision: {kv: fp8}\n");
-  EXPECT_TRUE(refused(run({eight, "--model", "models/tiny-moe"}), {"fp8", "kv: f32, bf16"}));
-  const std::string mixed = folder.write("m.yaml", "precision: {experts: f32}\n");
-  EXPECT_TRUE(refused(run({mixed, "--model", "models/tiny-moe"}), {"one type"}));
+  const std::string cache = folder.write("k.yaml", "precision: {kv: fp8}\n");
+  EXPECT_TRUE(refused(run({cache, "--model", "models/tiny-moe"}), {"fp8", "kv: f32, bf16"}));
+  EXPECT_TRUE(refused(run({"--plan", "precision=nvfp4", "--model", "models/tiny-moe"}),
+                      {"nvfp4", "precision: bf16"}));
+  const std::string rest = folder.write("r.yaml", "precision: {other: int8}\n");
+  EXPECT_TRUE(refused(run({rest, "--model", "models/tiny-moe"}), {"embedding", "int8"}));
+  // Parts in formats of their own: bits of one rank.
+  const std::string mixed = folder.write(
+      "m.yaml", "precision: {experts: int4, linear: int8, other: f32, kv: f32}\ntp: 2\nep: 2\n");
+  const ProcessResult parts = run({mixed, "--model", "models/tiny-moe", "--check-one-rank"});
+  EXPECT_EQ(parts.exit_code, 0) << parts.out << parts.err;
+  EXPECT_NE(hash_line(parts.out), hash_line(plain.out));
+
+  const ProcessResult eight =
+      run({"--plan", "tp=2,ep=2,weights=int8", "--model", "models/tiny-moe", "--check-one-rank"});
+  EXPECT_EQ(eight.exit_code, 0) << eight.out << eight.err;
+  EXPECT_NE(hash_line(eight.out), hash_line(plain.out));
   EXPECT_TRUE(refused(run({"--plan", "tp=1", "--model", "qwen3-30b-a3b"}),
                       {"qwen3-30b-a3b", "no weights", "--model"}));
 }

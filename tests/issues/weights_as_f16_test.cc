@@ -13,7 +13,7 @@ TEST(WeightsAsF16, ConvertsFromEveryStoredType) {
       ModelSpec model = tiny_mixtral();
       model.dtype = stored;
       Plan plan = make_plan({1, 1, 1, 2, 2, 1}, model);
-      plan.weight_dtype = wanted;
+      plan.weights = weights_in(number_format_of(wanted));
       const Scenario scenario{{5}, 2, 512, 8, {}, {}};
       const Plan one = one_rank_plan(plan, model.num_layers());
       EXPECT_EQ(PlanRunner(plan, model).run(scenario), PlanRunner(one, model).run(scenario));

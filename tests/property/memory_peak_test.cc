@@ -68,6 +68,7 @@ struct Case {
   std::int64_t prefill_chunk = 512;
   std::int64_t microbatches = 1;
   std::optional<NumberFormat> kv = std::nullopt;
+  WeightFormats weights{};
 };
 
 // As many equal requests as the batch takes, so that their steps are the largest planned.
@@ -75,6 +76,7 @@ MemoryReport run_at_its_bounds(const ModelSpec& model, const Case& c) {
   Plan plan = make_plan(c.degrees, model);
   plan.microbatches = c.microbatches;
   plan.kv = c.kv;
+  plan.weights = c.weights;
   EngineHooks hooks;
   hooks.wrap_device = [&](std::unique_ptr<Device> inner) {
     return std::make_unique<SkewedDevice>(std::move(inner), model.experts);
@@ -101,6 +103,8 @@ TEST(MemoryPeak, PredictedIsHeldAndReached) {
       c.prefill_chunk = draw % 3 == 0 ? 5 : 512;
       c.microbatches = d.pp > 1 && draw % 5 == 0 ? 2 : 1;
       if (draw % 7 < 2) c.kv = draw % 7 == 0 ? NumberFormat::INT8 : NumberFormat::BF16;
+      if (draw % 4 == 1) c.weights = weights_in(NumberFormat::INT8);
+      if (draw % 4 == 3) c.weights = weights_in(NumberFormat::INT4);
       const MemoryReport memory = run_at_its_bounds(model, c);
       const std::string where = model.name + " " + to_string(d);
       EXPECT_GE(memory.predicted_peak, memory.peak) << where;
@@ -128,9 +132,12 @@ std::int64_t bytes_in_use() {
 TEST(MemoryPeak, TheCLibraryCountsTheSame) {
   constexpr std::int64_t kControl = 256 * 1024;
   const ModelSpec model = tiny_mixtral();
-  for (const Degrees& degrees :
-       {Degrees{1, 1, 1, 1, 1, 1}, Degrees{1, 1, 1, 2, 2, 1}, Degrees{2, 1, 2, 1, 2, 1}}) {
+  using Held = std::pair<Degrees, WeightFormats>;
+  for (const auto& [degrees, formats] :
+       {Held{{1, 1, 1, 1, 1, 1}, {}}, Held{{1, 1, 1, 2, 2, 1}, {}}, Held{{2, 1, 2, 1, 2, 1}, {}},
+        Held{{1, 1, 1, 2, 2, 1}, weights_in(NumberFormat::INT8)}}) {
     Plan plan = make_plan(degrees, model);
+    plan.weights = formats;
     std::atomic<std::int64_t> most{0};
     EngineHooks hooks;
     hooks.wrap_device = [&](std::unique_ptr<Device> inner) {

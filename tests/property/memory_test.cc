@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "base/random.h"
@@ -29,11 +30,12 @@ std::vector<RankProgram> lower_all(const LoweringContext& context) {
 // Pipelines share no slice, so the store that all ranks load from holds what they need in sum.
 TEST(Memory, WeightsAreWhatTheStoreHolds) {
   for (const ModelSpec& model : tiny_models()) {
-    for (const std::optional<DType> convert : {std::optional<DType>(), {DType::BF16}}) {
-      if (convert && model.dtype == DType::F16) continue;
+    for (const WeightFormats& formats :
+         {WeightFormats{}, weights_in(NumberFormat::BF16), weights_in(NumberFormat::INT8),
+          weights_in(NumberFormat::INT4)}) {
       for (const std::int64_t pp : {1, 2, 4}) {
         Plan plan = make_plan({pp, 1, 1, 1, 1, 1}, model);
-        plan.weight_dtype = convert;
+        plan.weights = formats;
         const auto context = LoweringContext::make(plan, model);
         ASSERT_TRUE(context.ok());
         std::int64_t counted = 0;
@@ -53,13 +55,17 @@ TEST(Memory, WeightsAreWhatTheStoreHolds) {
 // Any slicing: each rank alone with a store of its own.
 TEST(Memory, WeightsOfEveryRankOfEveryPlan) {
   const auto device = make_device("cpu");
+  std::size_t plans = 0;
   for (const ModelSpec& model : {tiny_qwen2_moe(), tiny_olmoe()}) {
     for (const Degrees& degrees : legal_degrees(model, 4, PlacementStyle::Blocked)) {
-      const Plan plan = make_plan(degrees, model);
+      Plan plan = make_plan(degrees, model);
+      const std::array<WeightFormats, 3> formats = {WeightFormats{}, weights_in(NumberFormat::INT8),
+                                                    weights_in(NumberFormat::INT4)};
+      plan.weights = formats[plans++ % formats.size()];
       const auto context = LoweringContext::make(plan, model);
       ASSERT_TRUE(context.ok());
       for (const RankProgram& program : lower_all(*context)) {
-        WeightStore store(WeightSource::synthetic(model), *device, std::nullopt);
+        WeightStore store(WeightSource::synthetic(model), *device, model, plan.weights);
         for (const WeightSlice& slice : held_weights(program)) {
           const TensorInfo info = tensor_info(model, slice.id);
           if (slice.id.role == TensorRole::Embedding) {

@@ -26,6 +26,10 @@ class ForwardingDevice : public Device {
   void pack_rows(std::span<const std::byte> bytes, Range rows, WeightMatrix& into) const override {
     inner_->pack_rows(bytes, rows, into);
   }
+  WeightMatrix pack_integers(std::span<const std::byte> bytes, std::int64_t n, std::int64_t k,
+                             DType dtype, const IntegerFormat& format) const override {
+    return inner_->pack_integers(bytes, n, k, dtype, format);
+  }
   void gemm(const GemmArgs& args) const override { inner_->gemm(args); }
   void leaf_gemm(const LeafGemmArgs& args) const override { inner_->leaf_gemm(args); }
   void expert_mlp(const ExpertMlpArgs& args) const override { inner_->expert_mlp(args); }

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernels/cpu/dispatch.h"
+#include "kernels/cpu/integer_panels.h"
 #include "kernels/kv_layout.h"
 
 namespace pentafold {
@@ -53,10 +54,22 @@ class CpuDevice final : public Device {
     }
   }
 
+  WeightMatrix pack_integers(std::span<const std::byte> row_major, std::int64_t n, std::int64_t k,
+                             DType dtype, const IntegerFormat& format) const override {
+    CHECK(row_major.size() == static_cast<std::size_t>(n * k) * size_of(dtype));
+    return cpu::integer_panels(row_major, n, k, dtype, format);
+  }
+
   void gemm(const GemmArgs& args) const override {
     CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
     if (args.n.empty()) return;
     const Product product{args.rows, args.k.size(), panels_of(args.n)};
+    if (args.w->in_integers()) {
+      return share_in_integers(product, args.x, *args.w,
+                               [&](const cpu::IntegerRows& x, const cpu::GemmBlock& block) {
+                                 cpu::integer_gemm(args, x, block);
+                               });
+    }
     share(blocks(product), [&](std::int64_t i) { cpu::gemm(args, block(product, i)); });
   }
 
@@ -64,11 +77,22 @@ class CpuDevice final : public Device {
     CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
     if (args.nodes.empty()) return;
     const Product product{args.rows, args.k.size(), panels_of({0, args.w->n})};
+    if (args.w->in_integers()) {
+      return share_in_integers(product, args.x, *args.w,
+                               [&](const cpu::IntegerRows& x, const cpu::GemmBlock& block) {
+                                 cpu::integer_leaf_gemm(args, x, block);
+                               });
+    }
     share(blocks(product), [&](std::int64_t i) { cpu::leaf_gemm(args, block(product, i)); });
   }
 
   // All hidden units before the first output: two runs of the team for all experts together.
   void expert_mlp(const ExpertMlpArgs& args) const override {
+    if (!args.experts.empty() && args.experts.front().up.w->in_integers()) {
+      return cpu::for_integer_experts(args.experts, [&](std::span<const cpu::IntegerChunk> chunks) {
+        integer_experts(args, chunks);
+      });
+    }
     std::vector<ExpertBlock> up;
     std::vector<ExpertBlock> down;
     for (const ExpertRows& e : args.experts) {
@@ -213,6 +237,81 @@ class CpuDevice final : public Device {
   };
   void add_blocks(const ExpertRows& e, const Product& p, std::vector<ExpertBlock>& to) const {
     for (std::int64_t i = 0; i < blocks(p); ++i) to.push_back({&e, block(p, i)});
+  }
+
+  // Each row is quantised once; then body(rows, block) over blocks of the product.
+  void share_in_integers(
+      const Product& product, ConstRows x, const WeightMatrix& w,
+      FunctionRef<void(const cpu::IntegerRows&, const cpu::GemmBlock&)> body) const {
+    cpu::for_integer_rows(product.rows, product.k, w.integers, [&](const cpu::IntegerRows& some) {
+      share_rows(some.rows.size(), product.k, [&](Range part) {
+        for (std::int64_t r = part.begin; r < part.end; ++r) {
+          const std::int64_t row = some.rows.begin + r;
+          cpu::quantise_row(x.row(row), w.integers, kActivationLimit, some, row);
+        }
+      });
+      const Product now{some.rows.size(), product.k, product.panels};
+      share(blocks(now),
+            [&](std::int64_t i) { body(some, moved(block(now, i), some.rows.begin)); });
+    });
+  }
+  static cpu::GemmBlock moved(const cpu::GemmBlock& block, std::int64_t by) {
+    return {{block.rows.begin + by, block.rows.end + by}, block.panels};
+  }
+
+  // As expert_mlp, the rows and then the hidden units quantised between.
+  void integer_experts(const ExpertMlpArgs& args, std::span<const cpu::IntegerChunk> chunks) const {
+    struct ChunkBlock {
+      const cpu::IntegerChunk* chunk = nullptr;
+      cpu::GemmBlock block;
+    };
+    std::vector<ChunkBlock> up;
+    std::vector<ChunkBlock> down;
+    const auto add = [&](const cpu::IntegerChunk& c, const Product& p,
+                         std::vector<ChunkBlock>& to) {
+      for (std::int64_t i = 0; i < blocks(p); ++i) {
+        to.push_back({&c, moved(block(p, i), c.x.rows.begin)});
+      }
+    };
+    for (const cpu::IntegerChunk& c : chunks) {
+      const ExpertRows& e = *c.expert;
+      CHECK(!e.gated() || (e.gate.n == e.up.n && e.gate.k == e.up.k && e.gate.w->k == e.up.w->k &&
+                           e.gate.w->integers == e.up.w->integers));
+      add(c, {c.x.rows.size(), e.up.k.size(), panels_of(e.up.n)}, up);
+      if (e.nodes.empty()) continue;
+      add(c, {c.x.rows.size(), e.down.k.size(), panels_of({0, e.down.w->n})}, down);
+    }
+    share_chunks(chunks, [&](const cpu::IntegerChunk& c, std::int64_t row) {
+      cpu::quantise_row(c.expert->x[static_cast<std::size_t>(row)], c.expert->up.w->integers,
+                        kActivationLimit, c.x, row);
+    });
+    share(std::ssize(up), [&](std::int64_t i) {
+      const ChunkBlock& b = up[static_cast<std::size_t>(i)];
+      cpu::integer_hidden(*b.chunk->expert, args.activation, b.chunk->x, b.block);
+    });
+    share_chunks(chunks, [&](const cpu::IntegerChunk& c, std::int64_t row) {
+      if (c.expert->nodes.empty()) return;
+      cpu::quantise_row(c.expert->hidden + row * c.expert->up.n.size(), c.expert->down.w->integers,
+                        kActivationLimit, c.hidden, row);
+    });
+    share(std::ssize(down), [&](std::int64_t i) {
+      const ChunkBlock& b = down[static_cast<std::size_t>(i)];
+      cpu::integer_down(*b.chunk->expert, args.leaf_width, b.chunk->hidden, b.block);
+    });
+  }
+
+  // body(chunk, row) for all rows.
+  void share_chunks(std::span<const cpu::IntegerChunk> chunks,
+                    FunctionRef<void(const cpu::IntegerChunk&, std::int64_t)> body) const {
+    const cpu::IntegerChunk& last = chunks.back();
+    share_rows(last.first + last.x.rows.size(), last.expert->up.k.size(), [&](Range part) {
+      for (const cpu::IntegerChunk& c : chunks) {
+        const std::int64_t by = c.x.rows.begin - c.first;
+        const std::int64_t begin = std::max(c.x.rows.begin, part.begin + by);
+        const std::int64_t end = std::min(c.x.rows.end, part.end + by);
+        for (std::int64_t row = begin; row < end; ++row) body(c, row);
+      }
+    });
   }
 
   Team* team_;

@@ -65,10 +65,34 @@ struct PackArgs {
 };
 
 void pack_panel(const PackArgs& args);
+
+// Some rows of a product's x in integers. The caller owns the memory.
+struct IntegerRows {
+  Range rows;                     // of the product
+  std::int64_t groups = 0;        // of a row
+  std::int64_t padded = 0;        // bytes of a group, zeros behind its integers
+  std::int8_t* q = nullptr;       // (rows.size(), groups, padded)
+  float* scale = nullptr;         // (rows.size(), groups)
+  std::int32_t* start = nullptr;  // likewise: -offset of the weights times the sum of q
+};
+
 void gemm(const GemmArgs& args, const GemmBlock& block);
 void leaf_gemm(const LeafGemmArgs& args, const GemmBlock& block);
 void expert_hidden(const ExpertRows& expert, ExpertActivation activation, const GemmBlock& block);
 void expert_down(const ExpertRows& expert, std::int64_t leaf_width, const GemmBlock& block);
+// Row `row` of `to` from its values; `weights` names the groups and the offset, a value is rounded
+// to
+// [-limit, limit].
+void quantise_row(const float* x, const IntegerFormat& weights, int limit, const IntegerRows& to,
+                  std::int64_t row);
+// As those above, of weights in integers: block.rows are part of x.rows; what x was made of is not
+// read. An expert's gate and up have the same outputs, inputs and format.
+void integer_gemm(const GemmArgs& args, const IntegerRows& x, const GemmBlock& block);
+void integer_leaf_gemm(const LeafGemmArgs& args, const IntegerRows& x, const GemmBlock& block);
+void integer_hidden(const ExpertRows& expert, ExpertActivation activation, const IntegerRows& x,
+                    const GemmBlock& block);
+void integer_down(const ExpertRows& expert, std::int64_t leaf_width, const IntegerRows& hidden,
+                  const GemmBlock& block);
 void attention(const AttentionArgs& args, std::span<const AttentionTile> tiles);
 void sum_squares(std::int64_t rows, std::int64_t width, ConstRows x, float* sum);
 void scale_rows(const ScaleArgs& args);

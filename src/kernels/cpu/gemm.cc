@@ -215,16 +215,8 @@ void gemm_panels(const GemmArgs& a, const GemmBlock& block) {
     product_tile(part, shifted(columns, part.n.begin),
                  {in.x, static_cast<std::size_t>(rows.size())}, tile);
     for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      const float* from = tile + (r - rows.begin) * kGroupWidth;
-      float* to = a.y.row(r) + columns.begin;
-      if (a.bias == nullptr) {
-        std::copy_n(from, columns.size(), to);
-        continue;
-      }
-      const float* bias = a.bias + columns.begin;
-      for_lanes(columns.size(), [&](auto d, std::int64_t i) HWY_ATTR {
-        hn::StoreU(hn::Add(hn::LoadU(d, from + i), hn::LoadU(d, bias + i)), d, to + i);
-      });
+      store_row(tile + (r - rows.begin) * kGroupWidth, columns.size(),
+                a.bias == nullptr ? nullptr : a.bias + columns.begin, a.y.row(r) + columns.begin);
     }
   });
 }
@@ -243,15 +235,8 @@ void expert_hidden_panels(const ExpertRows& e, ExpertActivation activation,
     if (e.gated()) product_tile(e.gate, shifted(columns, e.gate.n.begin), x, gate);
     for (std::int64_t r = rows.begin; r < rows.end; ++r) {
       const std::int64_t at = (r - rows.begin) * kGroupWidth;
-      const float* factor = up + at;
-      const float* argument = e.gated() ? gate + at : factor;
-      float* to = e.hidden + r * width + columns.begin;
-      for_lanes(columns.size(), [&](auto d, std::int64_t i) HWY_ATTR {
-        const auto x_i = hn::LoadU(d, argument + i);
-        const auto activated =
-            silu ? silu_lanes(d, x_i) : hn::IfThenZeroElse(hn::Lt(x_i, hn::Zero(d)), x_i);
-        hn::StoreU(e.gated() ? hn::Mul(activated, hn::LoadU(d, factor + i)) : activated, d, to + i);
-      });
+      activate_row(silu, e.gated() ? gate + at : nullptr, up + at, columns.size(),
+                   e.hidden + r * width + columns.begin);
     }
   });
 }
@@ -287,15 +272,8 @@ void sum_node(DType type, const TileInput& in, Range node, TileShape shape, floa
     return sum_node(type, right, {middle, node.end}, shape, tile);
   }
   sum_node(type, in, {middle, node.end}, shape, tile + kTileFloats);
-  const Lanes16 d;
-  const int columns = shape.panels * static_cast<int>(kPanelWidth);
-  for (int r = 0; r < shape.rows; ++r) {
-    float* left = tile + r * kGroupWidth;
-    const float* right = left + kTileFloats;
-    for (int i = 0; i < columns; i += kLanes) {
-      hn::StoreU(hn::Add(hn::LoadU(d, left + i), hn::LoadU(d, right + i)), d, left + i);
-    }
-  }
+  add_tile(shape.rows, shape.panels * static_cast<int>(kPanelWidth), kGroupWidth,
+           tile + kTileFloats, tile);
 }
 
 // y(node, row): where the outputs of a row's subtree go.

@@ -9,6 +9,7 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -134,6 +135,39 @@ HWY_INLINE void for_lanes(std::int64_t n, const Body& body) {
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) body(whole, i);
   for (; i < n; ++i) body(single, i);
+}
+
+// Outputs of a row from its tile; plus bias unless null.
+HWY_INLINE void store_row(const float* from, std::int64_t n, const float* bias, float* to) {
+  if (bias == nullptr) {
+    std::copy_n(from, n, to);
+    return;
+  }
+  for_lanes(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(d, from + i), hn::LoadU(d, bias + i)), d, to + i);
+  });
+}
+
+// to = act(gate) * up, or act(up) if gate is null.
+HWY_INLINE void activate_row(bool silu, const float* gate, const float* up, std::int64_t n,
+                             float* to) {
+  const float* argument = gate == nullptr ? up : gate;
+  for_lanes(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto x = hn::LoadU(d, argument + i);
+    const auto activated = silu ? silu_lanes(d, x) : hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
+    hn::StoreU(gate == nullptr ? activated : hn::Mul(activated, hn::LoadU(d, up + i)), d, to + i);
+  });
+}
+
+// left += right over the rows of two tiles.
+HWY_INLINE void add_tile(int rows, int columns, std::int64_t ld, const float* right, float* left) {
+  const Lanes16 d;
+  for (int r = 0; r < rows; ++r) {
+    for (int i = 0; i < columns; i += kLanes) {
+      float* to = left + r * ld + i;
+      hn::StoreU(hn::Add(hn::LoadU(d, to), hn::LoadU(d, right + r * ld + i)), d, to);
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -26,8 +26,33 @@ float weight_at(const WeightMatrix& w, std::int64_t row, std::int64_t column) {
   return w.dtype == DType::BF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
+// A row of integers: for each group its scale, then the integers, one a byte.
+std::int64_t integer_row_bytes(const WeightMatrix& w) {
+  return w.k / w.integers.group * (w.integers.group + std::int64_t{sizeof(float)});
+}
+
+float integer_chain(const float* x, const WeightMatrix& w, std::int64_t row, Range k) {
+  const std::int64_t group = w.integers.group;
+  CHECK(k.begin % group == 0 && k.size() % group == 0, "a part of a group");
+  const std::int64_t stride = group + std::int64_t{sizeof(float)};
+  std::vector<std::int8_t> xq(static_cast<std::size_t>(group));
+  float acc = 0.0F;
+  for (std::int64_t i = k.begin; i < k.end; i += group) {
+    const float x_scale = quantise_group(x + (i - k.begin), group, kActivationLimit, xq.data());
+    const std::byte* at = w.bytes.data() + row * integer_row_bytes(w) + i / group * stride;
+    float w_scale = 0.0F;
+    std::memcpy(&w_scale, at, sizeof w_scale);
+    const auto* wq = reinterpret_cast<const std::int8_t*>(at + sizeof w_scale);
+    std::int32_t sum = 0;
+    for (std::int64_t j = 0; j < group; ++j) sum += xq[static_cast<std::size_t>(j)] * wq[j];
+    acc = std::fma(static_cast<float>(sum), x_scale * w_scale, acc);
+  }
+  return acc;
+}
+
 // One chain: the sum over columns k of w's row `row` times x[0 .. k.size()).
 float dot_chain(const float* x, const WeightMatrix& w, std::int64_t row, Range k) {
+  if (w.in_integers()) return integer_chain(x, w, row, k);
   float acc = 0.0F;
   for (std::int64_t i = k.begin; i < k.end; ++i) {
     acc = std::fma(x[i - k.begin], weight_at(w, row, i), acc);
@@ -133,6 +158,27 @@ class ReferenceDevice final : public Device {
     CHECK(row_major.size() == static_cast<std::size_t>(rows.size()) * row_bytes);
     std::ranges::copy(row_major,
                       into.bytes.begin() + rows.begin * static_cast<std::ptrdiff_t>(row_bytes));
+  }
+
+  WeightMatrix pack_integers(std::span<const std::byte> row_major, std::int64_t n, std::int64_t k,
+                             DType dtype, const IntegerFormat& format) const override {
+    CHECK(row_major.size() == static_cast<std::size_t>(n * k) * size_of(dtype));
+    CHECK(k % format.group == 0);
+    WeightMatrix w{n, k, DType::F32, WeightLayout::RowMajor, {}, format};
+    w.bytes.resize(static_cast<std::size_t>(n * integer_row_bytes(w)));
+    std::byte* to = w.bytes.data();
+    std::vector<float> values(static_cast<std::size_t>(format.group));
+    for (std::int64_t first = 0; first < n * k; first += format.group) {
+      for (std::int64_t j = 0; j < format.group; ++j) {
+        const auto at = static_cast<std::size_t>(first + j) * size_of(dtype);
+        values[static_cast<std::size_t>(j)] = load_f32(row_major.data() + at, dtype);
+      }
+      auto* q = reinterpret_cast<std::int8_t*>(to + sizeof(float));
+      const float scale = quantise_group(values.data(), format.group, format.limit(), q);
+      std::memcpy(to, &scale, sizeof scale);
+      to += sizeof scale + static_cast<std::size_t>(format.group);
+    }
+    return w;
   }
 
   void gemm(const GemmArgs& a) const override {
