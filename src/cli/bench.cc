@@ -90,8 +90,11 @@ bool fit_together(const std::vector<Candidate>& candidates) {
   double weights = 0;
   for (const Candidate& candidate : candidates) {
     const ModelSpec& model = candidate.loaded.input.model;
-    const DType dtype = candidate.loaded.plan.weight_dtype.value_or(model.dtype);
-    weights += static_cast<double>(count_params(model).total) * static_cast<double>(size_of(dtype));
+    const auto& experts =
+        candidate.loaded.plan.weights.experts;  // nearly all parameters are theirs
+    const double each =
+        experts ? bytes_per_value(*experts) : static_cast<double>(size_of(model.dtype));
+    weights += static_cast<double>(count_params(model).total) * each;
   }
   return weights <= 0.7 * memory;
 }
