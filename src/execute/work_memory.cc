@@ -24,7 +24,10 @@ void WorkMemory::each_kept(const Visit& visit) {
 }
 
 WorkMemory::WorkMemory(const WorkingMemory& sizes)
-    : slots(sizes.register_bytes() + sizes.kept_bytes()), scratch(sizes.passing), table(&slots) {
+    : slots(sizes.register_bytes() + sizes.kept_bytes()),
+      scratch(sizes.passing),
+      table(&slots),
+      sizes_(sizes) {
   for (std::size_t r = 0; r < registers.size(); ++r) {
     if (sizes.registers[r] == 0) continue;
     const auto bytes = static_cast<std::size_t>(sizes.registers[r]);

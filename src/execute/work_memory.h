@@ -61,6 +61,7 @@ struct WorkMemory {
 
   explicit WorkMemory(const WorkingMemory& sizes);
 
+  const WorkingMemory& sizes() const { return sizes_; }
   std::int64_t reserved() const { return slots.capacity() + scratch.capacity(); }
   // The most that steps wrote of it, each buffer by itself.
   std::int64_t most_used() const;
@@ -84,6 +85,7 @@ struct WorkMemory {
   // Calls visit(what, vector) for all that is kept.
   template <class Visit>
   void each_kept(const Visit& visit);
+  WorkingMemory sizes_;
   std::array<std::int64_t, static_cast<std::size_t>(Kept::kCount)> kept_used_{};  // bytes
 };
 

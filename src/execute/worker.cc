@@ -121,6 +121,7 @@ Status RankWorker::load() {
 }
 
 void RankWorker::reserve(const WorkingMemory& sizes) {
+  if (work_ && work_->sizes() == sizes) return;  // its pages are there already
   if (work_) memory_.remove(work_->reserved());
   work_.reset();  // first give back, then take
   work_ = std::make_unique<WorkMemory>(sizes);

@@ -61,7 +61,8 @@ class RankWorker {
 
   Status prepare();  // binds its threads, joins groups, makes the KV cache
   Status load();     // weights
-  // Working memory for the steps to come, at least `sizes`; not while a step runs.
+  // Working memory of `sizes` for the steps to come; what is there stays if it has them. Not while
+  // a step runs.
   void reserve(const WorkingMemory& sizes);
   Status run(const StepBatch& batch);
 

@@ -111,6 +111,7 @@ struct WorkingMemory {
 
   std::int64_t register_bytes() const;
   std::int64_t kept_bytes() const;
+  friend bool operator==(const WorkingMemory&, const WorkingMemory&) = default;
 };
 WorkingMemory working_memory(const LoweringContext& context, const RankProgram& program,
                              const RunBounds& run);

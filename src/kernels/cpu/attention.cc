@@ -6,6 +6,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
+
 #include "kernels/cpu/attention_few-inl.h"
 #include "kernels/cpu/attention_many-inl.h"
 #include "kernels/cpu/dispatch.h"
@@ -17,10 +19,11 @@ namespace HWY_NAMESPACE {
 void attend_tiles(const AttentionArgs& a, std::span<const AttentionTile> tiles) {
   const auto room = hwy::AllocateAligned<float>(static_cast<std::size_t>(many_room(a.cache)));
   for (std::size_t t = 0; t < tiles.size(); ++t) {
-    if (t + 1 < tiles.size()) prefetch_rows(a, tiles[t + 1]);
     const AttentionTile& tile = tiles[t];
+    const AttentionTile& after = tiles[std::min(t + 1, tiles.size() - 1)];
+    prefetch_rows(a, after);
     if (tile.queries.size() <= kFewQueries) {
-      attend_few(a, tile, room.get());
+      attend_few(a, tile, after, room.get());
     } else {
       attend_many(a, tile, room.get());
     }

@@ -282,16 +282,36 @@ HWY_INLINE FewKeys start_few(const AttentionArgs& a, const AttentionTile& tile, 
           {(common.begin + kSlots - 1) / kSlots, common.end / kSlots}};
 }
 
-// Points the group at blocks from `first`, and at those behind them.
+// The blocks of a tile's keys, read in order.
+struct BlockWalk {
+  const std::int32_t* table = nullptr;
+  std::int64_t kv_head = 0;
+  Range blocks;
+
+  std::int64_t offset(const KvLayer& cache, std::int64_t block) const {
+    return kv_tile_offset(cache, table[std::min(block, blocks.end - 1)], kv_head);
+  }
+};
+
+HWY_INLINE BlockWalk walk_of(const AttentionArgs& a, const AttentionTile& tile) {
+  const auto row = static_cast<std::size_t>(tile.row_of(tile.queries.begin));
+  const Range keys = visible_keys(a.positions[row], a.window);
+  return {a.block_tables[row], tile.kv_head, {keys.begin / kSlots, (keys.end - 1) / kSlots + 1}};
+}
+
+// Points the group at `blocks` of a walk, and at those to be fetched meanwhile: the next of this
+// walk, then the first of the one `after`.
 template <int kCount>
-HWY_INLINE void open_blocks(const AttentionArgs& a, const AttentionTile& tile, Range blocks,
-                            std::int64_t last, FewBlocks<kCount>& group) {
-  const std::int32_t* table = a.block_tables[static_cast<std::size_t>(tile.row)];
+HWY_INLINE void open_blocks(const AttentionArgs& a, const BlockWalk& walk, Range blocks,
+                            const BlockWalk& after, FewBlocks<kCount>& group) {
   group.blocks = static_cast<int>(blocks.size());
   for (int i = 0; i < group.blocks; ++i) {
-    const std::int64_t at = kv_tile_offset(a.cache, table[blocks.begin + i], tile.kv_head);
+    const std::int64_t at = walk.offset(a.cache, blocks.begin + i);
+    const std::int64_t coming = blocks.end + i;
     const std::int64_t next =
-        kv_tile_offset(a.cache, table[std::min(blocks.end + i, last)], tile.kv_head);
+        coming < walk.blocks.end
+            ? walk.offset(a.cache, coming)
+            : after.offset(a.cache, after.blocks.begin + coming - walk.blocks.end);
     group.k[i] = a.cache.k + at;
     group.v[i] = a.cache.v + at;
     group.next_k[i] = a.cache.k + next;
@@ -302,16 +322,19 @@ HWY_INLINE void open_blocks(const AttentionArgs& a, const AttentionTile& tile, R
 }
 
 template <KvType kType, int kCount>
-void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* output) {
+void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, const AttentionTile& after,
+                   float* output) {
   const std::int64_t head_dim = a.cache.head_dim;
   FewQueries<kCount> state;
   const FewKeys keys = start_few<kCount>(a, tile, output, state);
+  const BlockWalk walk{a.block_tables[static_cast<std::size_t>(tile.row)], tile.kv_head, keys.some};
+  const BlockWalk then = walk_of(a, after);
   FewBlocks<kCount> group;
   group.head_dim = head_dim;
   for (std::int64_t b = keys.some.begin; b < keys.some.end; b += group.blocks) {
     const bool full = b >= keys.full.begin && b < keys.full.end;
     const std::int64_t end = full ? std::min(b + kFewBlocks, keys.full.end) : b + 1;
-    open_blocks<kCount>(a, tile, {b, end}, keys.some.end - 1, group);
+    open_blocks<kCount>(a, walk, {b, end}, then, group);
     score_group<kType, kCount>(state, a.scale, group);
     if (full) {
       for (int r = 0; r < kCount; ++r) weigh_few<kCount>(r, {0, kSlots}, state, group);
@@ -337,25 +360,27 @@ void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, float* out
 }
 
 template <KvType kType>
-void attend_few_in(const AttentionArgs& a, const AttentionTile& tile, float* room) {
+void attend_few_in(const AttentionArgs& a, const AttentionTile& tile, const AttentionTile& after,
+                   float* room) {
   const std::int64_t queries = tile.queries.size();
-  if (queries == 1) return attend_few_of<kType, 1>(a, tile, room);
-  if (queries == 2) return attend_few_of<kType, 2>(a, tile, room);
-  if (queries <= 4) return attend_few_of<kType, 4>(a, tile, room);
-  attend_few_of<kType, 8>(a, tile, room);
+  if (queries == 1) return attend_few_of<kType, 1>(a, tile, after, room);
+  if (queries == 2) return attend_few_of<kType, 2>(a, tile, after, room);
+  if (queries <= 4) return attend_few_of<kType, 4>(a, tile, after, room);
+  attend_few_of<kType, 8>(a, tile, after, room);
 }
 
-// `room` holds kFewQueries * head_dim floats.
-void attend_few(const AttentionArgs& a, const AttentionTile& tile, float* room) {
+// `room` holds kFewQueries * head_dim floats; `after` is the tile whose turn is next.
+void attend_few(const AttentionArgs& a, const AttentionTile& tile, const AttentionTile& after,
+                float* room) {
   switch (a.cache.type) {
     case KvType::F32:
-      return attend_few_in<KvType::F32>(a, tile, room);
+      return attend_few_in<KvType::F32>(a, tile, after, room);
     case KvType::BF16:
-      return attend_few_in<KvType::BF16>(a, tile, room);
+      return attend_few_in<KvType::BF16>(a, tile, after, room);
     case KvType::F16:
-      return attend_few_in<KvType::F16>(a, tile, room);
+      return attend_few_in<KvType::F16>(a, tile, after, room);
     case KvType::I8:
-      return attend_few_in<KvType::I8>(a, tile, room);
+      return attend_few_in<KvType::I8>(a, tile, after, room);
   }
 }
 

@@ -7,8 +7,9 @@
 namespace pentafold::cpu {
 namespace {
 
-// Products of query and key elements worth a part of their own: a few microseconds.
-constexpr std::int64_t kPartProducts = 65536;
+// Products of query and key elements worth a part of their own: some microseconds where every query
+// has keys of its own to fetch.
+constexpr std::int64_t kPartProducts = 16384;
 
 // Appends the tiles of `rows`, which share a block table.
 void tile_rows(const AttentionArgs& a, Range rows, std::vector<AttentionTile>& tiles) {
