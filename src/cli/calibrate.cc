@@ -94,6 +94,7 @@ Trial make_trial(ModelSpec model, std::int64_t dp, std::vector<Request> requests
 Result<std::vector<Report>> run_trial(const Trial& trial, const CalibrateOptions& options) {
   EngineOptions engine;
   engine.device = options.device;
+  engine.threads_per_rank = 1;  // more ranks take more cores; a rank's own share of them is one
   engine.time_operators = trial.plan.world() == 1;
   engine.blocks_per_group = trial.limits.blocks_per_group;
   for (const Request& request : trial.requests) {

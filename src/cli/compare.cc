@@ -72,7 +72,8 @@ Result<Candidate> load_candidate(const RunOptions& options) {
 
 Status start(const RunOptions& options, Candidate& candidate) {
   const Plan& plan = candidate.loaded.plan;
-  const EngineOptions engine = engine_options(options, plan, candidate.requests);
+  EngineOptions engine = engine_options(options, plan, candidate.requests);
+  engine.threads_per_rank = 1;  // what the machine's file describes
   candidate.limits = scheduler_limits(plan, engine.blocks_per_group);
   PF_ASSIGN(WeightSource source, open_weights(candidate.loaded.input));
   PF_ASSIGN(candidate.engine,
