@@ -14,7 +14,9 @@ static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
               sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t));
 
 bool Event::sleep_while(std::uint32_t seen, Clock::time_point deadline) {
-  using namespace std::chrono;
+  using std::chrono::duration_cast;
+  using std::chrono::nanoseconds;
+  using std::chrono::seconds;
   const auto left = deadline - Clock::now();
   if (left <= Clock::duration::zero()) return false;
   const auto whole = duration_cast<seconds>(left);

@@ -21,12 +21,12 @@ BusyThreads::~BusyThreads() {
 }
 
 std::int64_t usable_cores() {
-  static const std::int64_t cores = [] {
+  static const std::int64_t kCores = [] {
     cpu_set_t mine;
     if (sched_getaffinity(0, sizeof mine, &mine) == 0) return std::int64_t{CPU_COUNT(&mine)};
     return std::int64_t{std::thread::hardware_concurrency()};
   }();
-  return cores;
+  return kCores;
 }
 
 bool cores_suffice() {

@@ -18,6 +18,11 @@ constexpr std::size_t round_up(std::size_t bytes, std::size_t to) {
   return (bytes + to - 1) / to * to;
 }
 
+// Bytes from `at` to the next multiple of `align`.
+std::size_t to_multiple(const void* at, std::size_t align) {
+  return (align - reinterpret_cast<std::uintptr_t>(at) % align) % align;
+}
+
 // At the start of a slab; slabs lie at multiples of kSlab, so an address names its slab.
 struct Slab {
   std::size_t used = kAlign;
@@ -34,12 +39,10 @@ void* map(std::size_t bytes, std::size_t align) {
   void* const raw = mmap(nullptr, bytes + align, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) throw std::bad_alloc();
-  const auto first = reinterpret_cast<std::uintptr_t>(raw);
-  const std::uintptr_t begin = round_up(first, align);
-  if (begin > first) munmap(raw, begin - first);
-  const std::uintptr_t end = first + bytes + align;
-  if (end > begin + bytes) munmap(reinterpret_cast<void*>(begin + bytes), end - begin - bytes);
-  void* const at = reinterpret_cast<void*>(begin);
+  const std::size_t before = to_multiple(raw, align);
+  std::byte* const at = static_cast<std::byte*>(raw) + before;
+  if (before > 0) munmap(raw, before);
+  if (before < align) munmap(at + bytes, align - before);
   ask_for_large_pages(at, bytes);
   return at;
 }
@@ -73,7 +76,8 @@ void slab_free(void* at, std::size_t bytes) noexcept {
     munmap(at, round_up(bytes, kLargePage));
     return;
   }
-  auto* const slab = reinterpret_cast<Slab*>(reinterpret_cast<std::uintptr_t>(at) & ~(kSlab - 1));
+  auto* const slab = reinterpret_cast<Slab*>(static_cast<std::byte*>(at) -
+                                             reinterpret_cast<std::uintptr_t>(at) % kSlab);
   const std::lock_guard lock(mutex);
   if (--slab->allocations > 0) return;
   if (slab == current) {
@@ -88,11 +92,11 @@ std::int64_t slab_bytes_in_use() {
 }
 
 void ask_for_large_pages(void* at, std::size_t bytes) {
-  const std::uintptr_t begin = round_up(reinterpret_cast<std::uintptr_t>(at), kLargePage);
-  const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(at) + bytes) & ~(kLargePage - 1);
+  const std::size_t before = to_multiple(at, kLargePage);
+  if (bytes < kWorthLargePages || bytes < before + kLargePage) return;
+  const std::size_t whole = (bytes - before) / kLargePage * kLargePage;
   // Where the system has none, small pages do the same, more slowly.
-  if (end > begin && bytes >= kWorthLargePages)
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  madvise(static_cast<std::byte*>(at) + before, whole, MADV_HUGEPAGE);
 }
 
 }  // namespace pentafold

@@ -18,7 +18,7 @@ Team::Team(std::int64_t size) : busy_(std::in_place, size) {
   try {
     while (this->size() < size) helpers_.emplace_back([this] { help(); });
   } catch (const std::system_error&) {
-    // Fewer hands, the same work.
+    return;  // fewer hands, the same work
   }
 }
 

@@ -106,7 +106,7 @@ struct LocalWorld::State {
   Status meet(GroupState& group) {
     const auto arrived = group.arrive();
     if (!arrived) return left_alone();
-    const Status met = wait(group.changed, [&] { return group.passed(*arrived); });
+    Status met = wait(group.changed, [&] { return group.passed(*arrived); });
     // What this rank published is about to go: nobody may complete the meeting any more.
     if (!met.ok() && !group.leave(*arrived)) return ok_status();
     return met;

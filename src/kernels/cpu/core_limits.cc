@@ -18,7 +18,7 @@ namespace HWY_NAMESPACE {
 constexpr int kChains = 12;
 
 // Chains that run to a fixed point, far from overflow and from denormals; their sum.
-double run_chains(std::int64_t rounds, float& sum) {
+double run_chains(std::int64_t rounds, float* sum) {
   const hn::CappedTag<float, 16> d;
   const auto factor = hn::Set(d, 0.5F);
   const auto addend = hn::Set(d, 1.0F);
@@ -32,14 +32,14 @@ double run_chains(std::int64_t rounds, float& sum) {
   auto all = chain[0];
   PF_UNROLL
   for (int c = 1; c < kChains; ++c) all = hn::Add(all, chain[c]);
-  sum = hn::GetLane(hn::SumOfLanes(d, all));
+  *sum = hn::GetLane(hn::SumOfLanes(d, all));
   return 2.0 * kChains * static_cast<double>(hn::Lanes(d)) * static_cast<double>(rounds);
 }
 
 constexpr int kStreams = 8;
 
 // One chain a stream; 32-bit lanes are what every instruction set here has.
-std::int64_t read_vectors(std::span<const std::byte> bytes, std::uint32_t& sum) {
+std::int64_t read_vectors(std::span<const std::byte> bytes, std::uint32_t* sum) {
   const hn::CappedTag<std::uint32_t, 16> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const auto* at = reinterpret_cast<const std::uint32_t*>(bytes.data());
@@ -57,7 +57,7 @@ std::int64_t read_vectors(std::span<const std::byte> bytes, std::uint32_t& sum) 
   auto all = mixed[0];
   PF_UNROLL
   for (int s = 1; s < kStreams; ++s) all = hn::Xor(all, mixed[s]);
-  sum = hn::GetLane(hn::SumOfLanes(d, all));
+  *sum = hn::GetLane(hn::SumOfLanes(d, all));
   return whole * 4;
 }
 
@@ -74,7 +74,7 @@ HWY_EXPORT(read_vectors);
 
 double multiply_add(std::int64_t rounds) {
   float sum = 0;
-  const double done = HWY_DYNAMIC_DISPATCH(cpu::run_chains)(rounds, sum);
+  const double done = HWY_DYNAMIC_DISPATCH(cpu::run_chains)(rounds, &sum);
   const volatile float kept = sum;  // so that it has to be computed
   static_cast<void>(kept);
   return done;
@@ -82,7 +82,7 @@ double multiply_add(std::int64_t rounds) {
 
 std::int64_t read_through(std::span<const std::byte> bytes) {
   std::uint32_t sum = 0;
-  const std::int64_t read = HWY_DYNAMIC_DISPATCH(cpu::read_vectors)(bytes, sum);
+  const std::int64_t read = HWY_DYNAMIC_DISPATCH(cpu::read_vectors)(bytes, &sum);
   const volatile std::uint32_t kept = sum;
   static_cast<void>(kept);
   return read;
