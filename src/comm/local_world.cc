@@ -40,8 +40,12 @@ struct GroupState {
     return std::nullopt;
   }
   bool passed(std::uint64_t waited_for) const { return barrier.load() / kGeneration != waited_for; }
-  // Ends the meeting for all, unless it is complete: then false.
-  bool leave(std::uint64_t waited_for) {
+  // Ends the meeting for all, who will hear why, unless it is complete: then false.
+  bool leave(std::uint64_t waited_for, const Error& reason) {
+    {
+      const std::lock_guard lock(mutex);
+      why = reason;
+    }
     std::uint64_t word = barrier.load();
     while (word / kGeneration == waited_for) {
       if (barrier.compare_exchange_weak(word, word | kBroken)) return true;
@@ -53,6 +57,8 @@ struct GroupState {
   std::vector<std::span<const Bytes>> sends;  // what each member published
   std::atomic<std::uint64_t> barrier{0};
   Event changed;
+  std::mutex mutex;
+  std::optional<Error> why;  // it is broken: set before it is
 };
 
 struct Mailbox {
@@ -105,10 +111,13 @@ struct LocalWorld::State {
 
   Status meet(GroupState& group) {
     const auto arrived = group.arrive();
-    if (!arrived) return left_alone();
+    if (!arrived) {
+      const std::lock_guard lock(group.mutex);
+      return *group.why;
+    }
     Status met = wait(group.changed, [&] { return group.passed(*arrived); });
     // What this rank published is about to go: nobody may complete the meeting any more.
-    if (!met.ok() && !group.leave(*arrived)) return ok_status();
+    if (!met.ok() && !group.leave(*arrived, met.error())) return ok_status();
     return met;
   }
 
@@ -119,11 +128,6 @@ struct LocalWorld::State {
     CHECK(arrived.has_value(), "a member leaves a meeting only before it is complete");
     const auto passed = [&] { return group.passed(*arrived); };
     if (!look_out(passed)) group.changed.wait_until(Clock::time_point::max(), passed);
-  }
-
-  Error left_alone() const {
-    if (aborted.load()) return abort_reason();
-    return make_error(ErrorCode::Timeout, "a peer gave up waiting for this rank");
   }
 };
 

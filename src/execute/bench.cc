@@ -1,5 +1,7 @@
 #include "execute/bench.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/random.h"
@@ -98,6 +100,7 @@ Result<BenchContender> BenchContender::start(const Plan& plan, const ModelSpec& 
   for (const BenchJob& job : jobs) {
     BenchRow& row = out.rows_.emplace_back();
     row.plan = describe(plan);
+    if (plan.weights.experts) row.plan += fmt::format(" {}", to_string(*plan.weights.experts));
     row.ranks = plan.world();
     row.threads_per_rank = engine.threads_per_rank;
     row.job = job;
