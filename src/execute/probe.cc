@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/patience.h"
 
 namespace pentafold {
 
@@ -38,6 +39,7 @@ double on_threads(std::int64_t threads, const std::function<double(std::int64_t)
   if (threads == 1) return body(0);
   std::vector<double> seconds(static_cast<std::size_t>(threads));
   std::barrier start(threads);
+  const BusyThreads busy(threads);  // they wait for each other as ranks do
   {
     std::vector<std::jthread> running;
     for (std::int64_t t = 0; t < threads; ++t) {
