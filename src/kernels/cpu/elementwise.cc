@@ -103,7 +103,7 @@ void accumulate_rows(const AccumulateArgs& a) {
   }
 }
 
-// tree(nodes) of elements [i, i + Lanes(d)); adds are ascending in no order but their own.
+// The tree over `nodes` at elements [i, i + Lanes(d)); `sums` holds 16 floats a node.
 template <class D>
 HWY_INLINE hn::Vec<D> tree_lanes(D d, std::span<const float* const> nodes,
                                  std::span<const TreeAdd> adds, std::int64_t i, float* sums) {
