@@ -17,15 +17,19 @@ namespace pentafold::cpu {
 namespace HWY_NAMESPACE {
 
 void attend_tiles(const AttentionArgs& a, std::span<const AttentionTile> tiles) {
-  const auto room = hwy::AllocateAligned<float>(static_cast<std::size_t>(many_room(a.cache)));
-  for (std::size_t t = 0; t < tiles.size(); ++t) {
-    const AttentionTile& tile = tiles[t];
-    const AttentionTile& after = tiles[std::min(t + 1, tiles.size() - 1)];
+  const auto room = hwy::AllocateAligned<float>(
+      static_cast<std::size_t>(std::max(few_room(a.cache), many_room(a.cache))));
+  while (!tiles.empty()) {
+    const bool few = tiles.front().queries.size() <= kFewQueries;
+    const std::size_t count = few ? few_together(a, tiles) : 1;
+    const std::span<const AttentionTile> now = tiles.first(count);
+    tiles = tiles.subspan(count);
+    const AttentionTile& after = tiles.empty() ? now.front() : tiles.front();
     prefetch_rows(a, after);
-    if (tile.queries.size() <= kFewQueries) {
-      attend_few(a, tile, after, room.get());
+    if (few) {
+      attend_few(a, now, after, room.get());
     } else {
-      attend_many(a, tile, room.get());
+      attend_many(a, now.front(), room.get());
     }
   }
 }

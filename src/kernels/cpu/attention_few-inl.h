@@ -1,7 +1,7 @@
-// Attention of a tile of few queries, as in decode: the 16 keys of a block lie side by side in
-// lanes for the scores, neighbouring elements for the values, so keys and values stream through
-// once, several queries of a group sharing what is loaded. Included once per instruction set (no
-// #pragma once).
+// Attention of tiles of few queries, as in decode: the 16 keys of a block lie side by side in lanes
+// for the scores, neighbouring elements for the values, so keys and values stream through once,
+// several queries of a group sharing what is loaded. Included once per instruction set (no #pragma
+// once).
 #if defined(PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_
 #undef PENTAFOLD_KERNELS_CPU_ATTENTION_FEW_INL_H_
@@ -12,7 +12,9 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <bit>
 #include <limits>
+#include <span>
 
 #include "kernels/cpu/attention_tile.h"
 #include "kernels/cpu/lanes-inl.h"
@@ -25,13 +27,15 @@ namespace HWY_NAMESPACE {
 constexpr int kSlots = static_cast<int>(kKvBlockTokens);
 static_assert(kSlots == kLanes * kVectors);
 
-// Most queries that share a load, and blocks that pass together.
-constexpr int kFewQueries = 8;
-constexpr int kFewBlocks = 4;
+// Pairs of a KV head and a block that pass together: their chains hide each other's latency.
+constexpr int kFewPairs = static_cast<int>(kHeadsTogether);
+// Heads that pass a block in turn, and floats of their outputs: these stay in the nearest cache.
+constexpr std::int64_t kMostHeads = 16;
+constexpr std::int64_t kNearFloats = 4096;
 
 // Vectors for each of some queries whose chains advance together, half of the registers.
 constexpr int vectors_each(int queries) {
-  return std::clamp((kVectors == 1 ? 16 : 8) / queries, 1, kFewBlocks);
+  return std::clamp((kVectors == 1 ? 16 : 8) / queries, 1, kFewPairs);
 }
 
 // Into the second-level cache: the nearest has no room for blocks to come.
@@ -39,46 +43,54 @@ HWY_INLINE void prefetch(const std::byte* at) {
   __builtin_prefetch(at, 0, 2);
 }
 
-// What kCount queries carry from one group of blocks to the next.
+// What kCount queries of a KV head carry from one block to the next.
 template <int kCount>
 struct FewQueries {
   const float* q[kCount] = {};
-  Range keys[kCount];
   float max[kCount] = {};
   float sum[kCount] = {};
   float* output = nullptr;  // (kCount, head_dim)
 };
 
-// Up to kFewBlocks blocks, the weights p of their keys and the factors c of what came before each.
-template <int kCount>
-struct FewBlocks {
+// kHeads neighbouring KV heads by up to kFewPairs / kHeads blocks: pair i is head i % kHeads of
+// block i / kHeads. The weights p of their keys and the factors c of what came before each.
+template <int kCount, int kHeads>
+struct FewPairs {
+  FewQueries<kCount>* head = nullptr;  // kHeads
   int blocks = 0;
   std::int64_t head_dim = 0;
-  const std::byte* k[kFewBlocks] = {};       // (head_dim, 16)
-  const std::byte* v[kFewBlocks] = {};       // (16, head_dim)
-  const std::byte* next_k[kFewBlocks] = {};  // what the next group will read
-  const std::byte* next_v[kFewBlocks] = {};
-  const float* k_scales[kFewBlocks] = {};
-  const float* v_scales[kFewBlocks] = {};
-  HWY_ALIGN float p[kCount * kFewBlocks * kSlots];
-  HWY_ALIGN float c[kFewQueries * kFewBlocks];
+  const std::byte* k[kFewPairs] = {};       // (head_dim, 16)
+  const std::byte* v[kFewPairs] = {};       // (16, head_dim)
+  const std::byte* next_k[kFewPairs] = {};  // what will be read some pairs later
+  const std::byte* next_v[kFewPairs] = {};
+  const float* k_scales[kFewPairs] = {};
+  const float* v_scales[kFewPairs] = {};
+  HWY_ALIGN float p[kCount * kFewPairs * kSlots];
+  HWY_ALIGN float c[kFewQueries * kFewPairs];
+
+  int pairs() const { return blocks * kHeads; }
+  FewQueries<kCount>& of(int pair) const { return head[pair % kHeads]; }
 };
 
 // p = scale * (q . key), one chain over head_dim each, for kColumns vectors of keys from `first`.
-template <KvType kType, int kCount, int kColumns>
-HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int first,
-                          FewBlocks<kCount>& group) {
+template <KvType kType, int kColumns, int kCount, int kHeads>
+HWY_INLINE void score_few(float scale, int first, FewPairs<kCount, kHeads>& group) {
   const Lanes16 d;
   const std::byte* k[kColumns];
   const std::byte* next[kColumns];
+  const float* q[kCount][kColumns];
   hn::Vec<Lanes16> acc[kCount][kColumns];
   PF_UNROLL
   for (int i = 0; i < kColumns; ++i) {
+    const int pair = (first + i) / kVectors;
     const std::int64_t lane = (first + i) % kVectors * kLanes * size_of(kType);
-    k[i] = group.k[(first + i) / kVectors] + lane;
-    next[i] = group.next_k[(first + i) / kVectors] + lane;
+    k[i] = group.k[pair] + lane;
+    next[i] = group.next_k[pair] + lane;
     PF_UNROLL
-    for (int r = 0; r < kCount; ++r) acc[r][i] = hn::Zero(d);
+    for (int r = 0; r < kCount; ++r) {
+      q[r][i] = group.of(kHeads == 1 ? 0 : pair).q[r];
+      acc[r][i] = hn::Zero(d);
+    }
   }
   for (std::int64_t e = 0; e < group.head_dim; ++e) {
     hn::Vec<Lanes16> key[kColumns];
@@ -89,9 +101,10 @@ HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int firs
     }
     PF_UNROLL
     for (int r = 0; r < kCount; ++r) {
-      const auto x = hn::Set(d, state.q[r][e]);
       PF_UNROLL
-      for (int i = 0; i < kColumns; ++i) acc[r][i] = fused(d, x, key[i], acc[r][i]);
+      for (int i = 0; i < kColumns; ++i) {
+        acc[r][i] = fused(d, hn::Set(d, q[r][i][e]), key[i], acc[r][i]);
+      }
     }
   }
   const auto factor = hn::Set(d, scale);
@@ -104,7 +117,7 @@ HWY_INLINE void score_few(const FewQueries<kCount>& state, float scale, int firs
       if constexpr (kType == KvType::I8) {
         score = hn::Mul(score, hn::LoadU(d, scales + (first + i) % kVectors * kLanes));
       }
-      hn::Store(score, d, group.p + r * kFewBlocks * kSlots + (first + i) * kLanes);
+      hn::Store(score, d, group.p + r * kFewPairs * kSlots + (first + i) * kLanes);
     }
   }
 }
@@ -129,167 +142,206 @@ HWY_INLINE float max_score(const float* score, Range seen) {
 }
 
 // Turns the scores of query r into weights and factors; every block has a key in `seen`.
-template <int kCount>
-HWY_INLINE void weigh_few(int r, Range seen, FewQueries<kCount>& state, FewBlocks<kCount>& group) {
+template <int kCount, int kHeads>
+HWY_INLINE void weigh_few(int r, Range seen, FewPairs<kCount, kHeads>& group) {
   const Lanes16 d;
   HWY_ALIGN float fall[kSlots] = {};
-  float max[kFewBlocks];
-  for (int b = 0; b < group.blocks; ++b) {
-    max[b] = std::max(state.max[r], max_score(group.p + (r * kFewBlocks + b) * kSlots, seen));
-    fall[b] = state.max[r] - max[b];
-    state.max[r] = max[b];
+  float max[kFewPairs];
+  const int pairs = group.pairs();
+  for (int i = 0; i < pairs; ++i) {
+    float& before = group.of(i).max[r];
+    max[i] = std::max(before, max_score(group.p + (r * kFewPairs + i) * kSlots, seen));
+    fall[i] = before - max[i];
+    before = max[i];
   }
-  const hn::CappedTag<float, kFewBlocks> few;
-  HWY_ALIGN float factor[kFewBlocks];
-  for (int b = 0; b < kFewBlocks; b += static_cast<int>(hn::MaxLanes(few))) {
-    hn::Store(exp_bounded_lanes(few, hn::Load(few, fall + b)), few, factor + b);
+  const hn::CappedTag<float, kFewPairs> few;
+  float* factor = group.c + r * kFewPairs;
+  for (int i = 0; i < kFewPairs; i += static_cast<int>(hn::MaxLanes(few))) {
+    hn::Store(exp_bounded_lanes(few, hn::Load(few, fall + i)), few, factor + i);
   }
-  for (int b = 0; b < group.blocks; ++b) {
-    float* p = group.p + (r * kFewBlocks + b) * kSlots;
+  for (int i = 0; i < pairs; ++i) {
+    float* p = group.p + (r * kFewPairs + i) * kSlots;
     PF_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const auto difference = hn::Sub(hn::Load(d, p + v * kLanes), hn::Set(d, max[b]));
+      const auto difference = hn::Sub(hn::Load(d, p + v * kLanes), hn::Set(d, max[i]));
       hn::Store(exp_bounded_lanes(d, difference), d, p + v * kLanes);
     }
-    group.c[r * kFewBlocks + b] = factor[b];
   }
-  float sum = state.sum[r];
-  for (int b = 0; b < group.blocks; ++b) {
-    const float* p = group.p + (r * kFewBlocks + b) * kSlots;
-    sum = sum * factor[b];
+  for (int i = 0; i < pairs; ++i) {
+    const float* p = group.p + (r * kFewPairs + i) * kSlots;
+    float sum = group.of(i).sum[r] * factor[i];
     for (std::int64_t j = seen.begin; j < seen.end; ++j) sum = sum + p[j];
+    group.of(i).sum[r] = sum;
   }
-  state.sum[r] = sum;
-  for (int b = 0; b < group.blocks && group.v_scales[b] != nullptr; ++b) {
-    float* p = group.p + (r * kFewBlocks + b) * kSlots;
-    for (int i = 0; i < kSlots; i += kLanes) {
-      hn::Store(hn::Mul(hn::Load(d, p + i), hn::LoadU(d, group.v_scales[b] + i)), d, p + i);
+  for (int i = 0; i < pairs && group.v_scales[i] != nullptr; ++i) {
+    float* p = group.p + (r * kFewPairs + i) * kSlots;
+    for (int l = 0; l < kSlots; l += kLanes) {
+      hn::Store(hn::Mul(hn::Load(d, p + l), hn::LoadU(d, group.v_scales[i] + l)), d, p + l);
     }
   }
 }
 
-// output[e] = output[e] * c, then the chain over slots `seen`, block by block, for queries
-// first .. first + kRows - 1 and kWidth vectors of elements from e.
-template <KvType kType, int kRows, int kWidth, int kCount, class D>
-HWY_INLINE void add_few(D d, const FewBlocks<kCount>& group, Range seen, int first, std::int64_t e,
-                        float* HWY_RESTRICT output) {
+// Elements e, e + 1, ... of the outputs, kWidth vectors of them, for kRows queries from `first`:
+// times c, then the chain over slots `seen`, block by block, of kTogether heads from `from`.
+template <KvType kType, int kRows, int kTogether, int kWidth, int kCount, int kHeads, class D>
+HWY_INLINE void add_few(D d, const FewPairs<kCount, kHeads>& group, Range seen, int first, int from,
+                        std::int64_t e) {
   const std::int64_t lanes = static_cast<std::int64_t>(hn::MaxLanes(D()));
-  hn::Vec<D> acc[kRows][kWidth];
+  hn::Vec<D> acc[kTogether][kRows][kWidth];
+  const auto output = [&](int h, int r, int i) HWY_ATTR {
+    return group.head[from + h].output + (first + r) * group.head_dim + e + i * lanes;
+  };
   PF_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  for (int h = 0; h < kTogether; ++h) {
     PF_UNROLL
-    for (int i = 0; i < kWidth; ++i) {
-      acc[r][i] = hn::LoadU(d, output + r * group.head_dim + e + i * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      PF_UNROLL
+      for (int i = 0; i < kWidth; ++i) acc[h][r][i] = hn::LoadU(d, output(h, r, i));
     }
   }
   for (int b = 0; b < group.blocks; ++b) {
+    const int pair = b * kHeads + from;
     PF_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      const auto c = hn::Set(d, group.c[(first + r) * kFewBlocks + b]);
+    for (int h = 0; h < kTogether; ++h) {
       PF_UNROLL
-      for (int i = 0; i < kWidth; ++i) acc[r][i] = hn::Mul(acc[r][i], c);
+      for (int r = 0; r < kRows; ++r) {
+        const auto c = hn::Set(d, group.c[(first + r) * kFewPairs + pair + h]);
+        PF_UNROLL
+        for (int i = 0; i < kWidth; ++i) acc[h][r][i] = hn::Mul(acc[h][r][i], c);
+      }
     }
     for (std::int64_t j = seen.begin; j < seen.end; ++j) {
       const std::int64_t at = j * group.head_dim + e;
-      hn::Vec<D> value[kWidth];
       PF_UNROLL
-      for (int i = 0; i < kWidth; ++i) {
-        value[i] = load_stored<kType>(d, group.v[b], at + i * lanes);
-        prefetch(group.next_v[b] + (at + i * lanes) * size_of(kType));
-      }
-      PF_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const auto p = hn::Set(d, group.p[((first + r) * kFewBlocks + b) * kSlots + j]);
+      for (int h = 0; h < kTogether; ++h) {
+        hn::Vec<D> value[kWidth];
         PF_UNROLL
-        for (int i = 0; i < kWidth; ++i) acc[r][i] = fused(d, p, value[i], acc[r][i]);
+        for (int i = 0; i < kWidth; ++i) {
+          value[i] = load_stored<kType>(d, group.v[pair + h], at + i * lanes);
+          prefetch(group.next_v[pair + h] + (at + i * lanes) * size_of(kType));
+        }
+        PF_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          const auto p = hn::Set(d, group.p[((first + r) * kFewPairs + pair + h) * kSlots + j]);
+          PF_UNROLL
+          for (int i = 0; i < kWidth; ++i) acc[h][r][i] = fused(d, p, value[i], acc[h][r][i]);
+        }
       }
     }
   }
   PF_UNROLL
-  for (int r = 0; r < kRows; ++r) {
+  for (int h = 0; h < kTogether; ++h) {
     PF_UNROLL
-    for (int i = 0; i < kWidth; ++i) {
-      hn::StoreU(acc[r][i], d, output + r * group.head_dim + e + i * lanes);
+    for (int r = 0; r < kRows; ++r) {
+      PF_UNROLL
+      for (int i = 0; i < kWidth; ++i) hn::StoreU(acc[h][r][i], d, output(h, r, i));
     }
   }
 }
 
-// add_few over the whole head: wide steps first, then whatever head_dim leaves over.
-template <KvType kType, int kRows, int kCount>
-HWY_NOINLINE void add_few_values(const FewBlocks<kCount>& group, Range seen, int first,
-                                 float* output) {
-  constexpr int kWidth = vectors_each(kRows);
+// add_few over all elements: wide steps first, then whatever head_dim leaves over.
+template <KvType kType, int kRows, int kTogether, int kCount, int kHeads>
+HWY_INLINE void add_few_elements(const FewPairs<kCount, kHeads>& group, Range seen, int first,
+                                 int from) {
+  constexpr int kWidth = std::max(vectors_each(kRows) / (kTogether > 1 ? 2 : 1), 1);
   const std::int64_t head_dim = group.head_dim;
   std::int64_t e = 0;
-  for (; e + kWidth * kLanes <= head_dim; e += kWidth * kLanes) {
-    add_few<kType, kRows, kWidth>(Lanes16(), group, seen, first, e, output);
-  }
-  if constexpr (kWidth > 2) {
-    for (; e + 2 * kLanes <= head_dim; e += 2 * kLanes) {
-      add_few<kType, kRows, 2>(Lanes16(), group, seen, first, e, output);
+  const auto add = [&]<int kVectorsEach>(auto d) HWY_ATTR {
+    const std::int64_t step = kVectorsEach * static_cast<std::int64_t>(hn::MaxLanes(d));
+    for (; e + step <= head_dim; e += step) {
+      add_few<kType, kRows, kTogether, kVectorsEach>(d, group, seen, first, from, e);
     }
-  }
-  for (; e + kLanes <= head_dim; e += kLanes) {
-    add_few<kType, kRows, 1>(Lanes16(), group, seen, first, e, output);
-  }
-  const hn::CappedTag<float, 4> quarter;
-  constexpr int kQuarter = static_cast<int>(hn::MaxLanes(hn::CappedTag<float, 4>()));
-  for (; e + kQuarter <= head_dim; e += kQuarter) {
-    add_few<kType, kRows, 1>(quarter, group, seen, first, e, output);
-  }
-  for (; e < head_dim; ++e) {
-    add_few<kType, kRows, 1>(hn::CappedTag<float, 1>(), group, seen, first, e, output);
+  };
+  add.template operator()<kWidth>(Lanes16());
+  if constexpr (kWidth > 2) add.template operator()<2>(Lanes16());
+  if constexpr (kWidth > 1) add.template operator()<1>(Lanes16());
+  add.template operator()<1>(hn::CappedTag<float, 4>());
+  add.template operator()<1>(hn::CappedTag<float, 1>());
+}
+
+// All heads' outputs for kRows queries from `first`.
+template <KvType kType, int kRows, int kCount, int kHeads>
+HWY_NOINLINE void add_few_values(const FewPairs<kCount, kHeads>& group, Range seen, int first) {
+  constexpr int kTogether = std::min(kHeads, vectors_each(kRows));
+  for (int from = 0; from < kHeads; from += kTogether) {
+    add_few_elements<kType, kRows, kTogether>(group, seen, first, from);
   }
 }
 
-// Scores of every block of the group.
-template <KvType kType, int kCount>
-HWY_NOINLINE void score_group(const FewQueries<kCount>& state, float scale,
-                              FewBlocks<kCount>& group) {
+// Scores of every pair of the group.
+template <KvType kType, int kCount, int kHeads>
+HWY_NOINLINE void score_group(float scale, FewPairs<kCount, kHeads>& group) {
   constexpr int kWide = vectors_each(kCount);
   constexpr int kNarrow = std::min(kWide, kVectors);
-  const int columns = group.blocks * kVectors;
+  const int columns = group.pairs() * kVectors;
   int i = 0;
-  for (; i + kWide <= columns; i += kWide) score_few<kType, kCount, kWide>(state, scale, i, group);
-  for (; i < columns; i += kNarrow) score_few<kType, kCount, kNarrow>(state, scale, i, group);
+  for (; i + kWide <= columns; i += kWide) score_few<kType, kWide>(scale, i, group);
+  for (; i < columns; i += kNarrow) score_few<kType, kNarrow>(scale, i, group);
 }
 
-// Blocks that a query of the tile reads, and blocks that all its queries see whole.
+// The keys of a tile's queries, kCount of them: the last stands in for those it lacks.
+template <int kCount>
 struct FewKeys {
-  Range some;
-  Range full;
+  Range of[kCount];
+  Range some{std::numeric_limits<std::int64_t>::max(), 0};  // blocks that a query reads
+  Range full{0, std::numeric_limits<std::int64_t>::max()};  // blocks that all see whole
 };
 
-// The queries of `tile`, kCount of them: the last stands in for those it lacks.
-template <int kCount>
-HWY_INLINE FewKeys start_few(const AttentionArgs& a, const AttentionTile& tile, float* output,
-                             FewQueries<kCount>& state) {
-  state.output = output;
-  std::fill_n(output, kCount * a.cache.head_dim, 0.0F);
-  Range all{std::numeric_limits<std::int64_t>::max(), 0};
-  Range common{0, std::numeric_limits<std::int64_t>::max()};
-  for (int r = 0; r < kCount; ++r) {
-    const std::int64_t query = std::min(tile.queries.begin + r, tile.queries.end - 1);
-    const std::int64_t row = tile.row_of(query);
-    state.q[r] = a.q.row(row) + tile.head_of(query) * a.cache.head_dim;
-    state.max[r] = -std::numeric_limits<float>::infinity();
-    const Range mine = visible_keys(a.positions[static_cast<std::size_t>(row)], a.window);
-    state.keys[r] = mine;
-    all = {std::min(all.begin, mine.begin), std::max(all.end, mine.end)};
-    common = {std::max(common.begin, mine.begin), std::min(common.end, mine.end)};
-  }
-  return {{all.begin / kSlots, (all.end - 1) / kSlots + 1},
-          {(common.begin + kSlots - 1) / kSlots, common.end / kSlots}};
+HWY_INLINE std::int64_t query_or_last(const AttentionTile& tile, std::int64_t r) {
+  return std::min(tile.queries.begin + r, tile.queries.end - 1);
 }
 
-// The blocks of a tile's keys, read in order.
+template <int kCount>
+HWY_INLINE FewKeys<kCount> keys_of(const AttentionArgs& a, const AttentionTile& tile) {
+  FewKeys<kCount> keys;
+  for (int r = 0; r < kCount; ++r) {
+    const auto row = static_cast<std::size_t>(tile.row_of(query_or_last(tile, r)));
+    const Range mine = visible_keys(a.positions[row], a.window);
+    keys.of[r] = mine;
+    keys.some = {std::min(keys.some.begin, mine.begin / kSlots),
+                 std::max(keys.some.end, (mine.end - 1) / kSlots + 1)};
+    keys.full = {std::max(keys.full.begin, (mine.begin + kSlots - 1) / kSlots),
+                 std::min(keys.full.end, mine.end / kSlots)};
+  }
+  return keys;
+}
+
+template <int kCount>
+HWY_INLINE void start_few(const AttentionArgs& a, const AttentionTile& tile, float* output,
+                          FewQueries<kCount>& state) {
+  state.output = output;
+  std::fill_n(output, kCount * a.cache.head_dim, 0.0F);
+  for (int r = 0; r < kCount; ++r) {
+    const std::int64_t query = query_or_last(tile, r);
+    state.q[r] = a.q.row(tile.row_of(query)) + tile.head_of(query) * a.cache.head_dim;
+    state.max[r] = -std::numeric_limits<float>::infinity();
+  }
+}
+
+template <int kCount>
+HWY_INLINE void finish_few(const AttentionArgs& a, const AttentionTile& tile,
+                           const FewQueries<kCount>& state) {
+  const std::int64_t head_dim = a.cache.head_dim;
+  for (int r = 0; r < tile.queries.size(); ++r) {
+    const std::int64_t query = tile.queries.begin + r;
+    float* out = a.out.row(tile.row_of(query)) + tile.head_of(query) * head_dim;
+    for_lanes(head_dim, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto sum = hn::Set(d, state.sum[r]);
+      hn::StoreU(hn::Div(hn::LoadU(d, state.output + r * head_dim + i), sum), d, out + i);
+    });
+  }
+}
+
+// The blocks that neighbouring heads of a request read, in order.
 struct BlockWalk {
   const std::int32_t* table = nullptr;
-  std::int64_t kv_head = 0;
+  std::int64_t kv_head = 0;  // the first
   Range blocks;
 
-  std::int64_t offset(const KvLayer& cache, std::int64_t block) const {
-    return kv_tile_offset(cache, table[std::min(block, blocks.end - 1)], kv_head);
+  // Of the tile of a head, counted from the first; past the last one: of the last.
+  std::int64_t offset(const KvLayer& cache, std::int64_t block, std::int64_t head) const {
+    return kv_tile_offset(cache, table[std::min(block, blocks.end - 1)],
+                          std::min(kv_head + head, cache.kv_heads - 1));
   }
 };
 
@@ -299,19 +351,20 @@ HWY_INLINE BlockWalk walk_of(const AttentionArgs& a, const AttentionTile& tile) 
   return {a.block_tables[row], tile.kv_head, {keys.begin / kSlots, (keys.end - 1) / kSlots + 1}};
 }
 
-// Points the group at `blocks` of a walk, and at those to be fetched meanwhile: the next of this
-// walk, then the first of the one `after`.
-template <int kCount>
-HWY_INLINE void open_blocks(const AttentionArgs& a, const BlockWalk& walk, Range blocks,
-                            const BlockWalk& after, FewBlocks<kCount>& group) {
+// Points the group at heads from `head` in `blocks` of a walk, and at those to be fetched
+// meanwhile: the same heads in the blocks that follow, then the first of the walk `after`.
+template <int kCount, int kHeads>
+HWY_INLINE void open_pairs(const AttentionArgs& a, const BlockWalk& walk, Range blocks, int head,
+                           const BlockWalk& after, FewPairs<kCount, kHeads>& group) {
   group.blocks = static_cast<int>(blocks.size());
-  for (int i = 0; i < group.blocks; ++i) {
-    const std::int64_t at = walk.offset(a.cache, blocks.begin + i);
-    const std::int64_t coming = blocks.end + i;
+  for (int i = 0; i < group.pairs(); ++i) {
+    const int of = head + i % kHeads;
+    const std::int64_t at = walk.offset(a.cache, blocks.begin + i / kHeads, of);
+    const std::int64_t coming = blocks.end + i / kHeads;
     const std::int64_t next =
         coming < walk.blocks.end
-            ? walk.offset(a.cache, coming)
-            : after.offset(a.cache, after.blocks.begin + coming - walk.blocks.end);
+            ? walk.offset(a.cache, coming, of)
+            : after.offset(a.cache, after.blocks.begin + coming - walk.blocks.end, of);
     group.k[i] = a.cache.k + at;
     group.v[i] = a.cache.v + at;
     group.next_k[i] = a.cache.k + next;
@@ -321,66 +374,99 @@ HWY_INLINE void open_blocks(const AttentionArgs& a, const BlockWalk& walk, Range
   }
 }
 
-template <KvType kType, int kCount>
-void attend_few_of(const AttentionArgs& a, const AttentionTile& tile, const AttentionTile& after,
-                   float* output) {
-  const std::int64_t head_dim = a.cache.head_dim;
-  FewQueries<kCount> state;
-  const FewKeys keys = start_few<kCount>(a, tile, output, state);
+// One tile, or kHeads at a time of tiles that differ in their head only: block by block, so that
+// keys and values are read in the order in which they lie.
+template <KvType kType, int kCount, int kHeads>
+void attend_few_of(const AttentionArgs& a, std::span<const AttentionTile> tiles,
+                   const AttentionTile& after, float* room) {
+  FewQueries<kCount> state[kHeads == 1 ? 1 : kMostHeads];
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    start_few(a, tiles[t], room, state[t]);
+    room += kCount * a.cache.head_dim;
+  }
+  const AttentionTile& tile = tiles.front();
+  const FewKeys keys = keys_of<kCount>(a, tile);
   const BlockWalk walk{a.block_tables[static_cast<std::size_t>(tile.row)], tile.kv_head, keys.some};
   const BlockWalk then = walk_of(a, after);
-  FewBlocks<kCount> group;
-  group.head_dim = head_dim;
-  for (std::int64_t b = keys.some.begin; b < keys.some.end; b += group.blocks) {
+  FewPairs<kCount, kHeads> group;
+  group.head_dim = a.cache.head_dim;
+  std::int64_t end = 0;
+  for (std::int64_t b = keys.some.begin; b < keys.some.end; b = end) {
     const bool full = b >= keys.full.begin && b < keys.full.end;
-    const std::int64_t end = full ? std::min(b + kFewBlocks, keys.full.end) : b + 1;
-    open_blocks<kCount>(a, walk, {b, end}, then, group);
-    score_group<kType, kCount>(state, a.scale, group);
-    if (full) {
-      for (int r = 0; r < kCount; ++r) weigh_few<kCount>(r, {0, kSlots}, state, group);
-      add_few_values<kType, kCount, kCount>(group, {0, kSlots}, 0, output);
-      continue;
-    }
-    for (int r = 0; r < kCount; ++r) {
-      const Range seen{std::max<std::int64_t>(state.keys[r].begin - b * kSlots, 0),
-                       std::min<std::int64_t>(state.keys[r].end - b * kSlots, kSlots)};
-      if (seen.begin >= seen.end) continue;
-      weigh_few<kCount>(r, seen, state, group);
-      add_few_values<kType, 1, kCount>(group, seen, r, output + r * head_dim);
+    end = full ? std::min<std::int64_t>(b + kFewPairs / kHeads, keys.full.end) : b + 1;
+    for (int head = 0; head < std::ssize(tiles); head += kHeads) {
+      group.head = state + head;
+      open_pairs(a, walk, {b, end}, head, then, group);
+      score_group<kType>(a.scale, group);
+      if (full) {
+        for (int r = 0; r < kCount; ++r) weigh_few(r, {0, kSlots}, group);
+        add_few_values<kType, kCount>(group, {0, kSlots}, 0);
+        continue;
+      }
+      for (int r = 0; r < kCount; ++r) {
+        const Range seen{std::max<std::int64_t>(keys.of[r].begin - b * kSlots, 0),
+                         std::min<std::int64_t>(keys.of[r].end - b * kSlots, kSlots)};
+        if (seen.begin >= seen.end) continue;
+        weigh_few(r, seen, group);
+        add_few_values<kType, 1>(group, seen, r);
+      }
     }
   }
-  for (int r = 0; r < tile.queries.size(); ++r) {
-    const std::int64_t query = tile.queries.begin + r;
-    float* out = a.out.row(tile.row_of(query)) + tile.head_of(query) * head_dim;
-    for_lanes(head_dim, [&](auto d, std::int64_t i) HWY_ATTR {
-      const auto sum = hn::Set(d, state.sum[r]);
-      hn::StoreU(hn::Div(hn::LoadU(d, output + r * head_dim + i), sum), d, out + i);
-    });
-  }
+  for (std::size_t t = 0; t < tiles.size(); ++t) finish_few(a, tiles[t], state[t]);
+}
+
+template <KvType kType, int kCount>
+void attend_few_queries(const AttentionArgs& a, std::span<const AttentionTile> tiles,
+                        const AttentionTile& after, float* room) {
+  if (tiles.size() == 1) return attend_few_of<kType, kCount, 1>(a, tiles, after, room);
+  attend_few_of<kType, kCount, kFewPairs>(a, tiles, after, room);
 }
 
 template <KvType kType>
-void attend_few_in(const AttentionArgs& a, const AttentionTile& tile, const AttentionTile& after,
-                   float* room) {
-  const std::int64_t queries = tile.queries.size();
-  if (queries == 1) return attend_few_of<kType, 1>(a, tile, after, room);
-  if (queries == 2) return attend_few_of<kType, 2>(a, tile, after, room);
-  if (queries <= 4) return attend_few_of<kType, 4>(a, tile, after, room);
-  attend_few_of<kType, 8>(a, tile, after, room);
+void attend_few_in(const AttentionArgs& a, std::span<const AttentionTile> tiles,
+                   const AttentionTile& after, float* room) {
+  const std::int64_t queries = tiles.front().queries.size();
+  if (queries == 1) return attend_few_queries<kType, 1>(a, tiles, after, room);
+  if (queries == 2) return attend_few_queries<kType, 2>(a, tiles, after, room);
+  if (queries <= 4) return attend_few_queries<kType, 4>(a, tiles, after, room);
+  attend_few_queries<kType, 8>(a, tiles, after, room);
 }
 
-// `room` holds kFewQueries * head_dim floats; `after` is the tile whose turn is next.
-void attend_few(const AttentionArgs& a, const AttentionTile& tile, const AttentionTile& after,
-                float* room) {
+// The first tiles that attend_few takes together: one, or a multiple of kFewPairs neighbouring
+// heads of the same queries.
+HWY_INLINE std::size_t few_together(const AttentionArgs& a, std::span<const AttentionTile> tiles) {
+  const AttentionTile& first = tiles.front();
+  const auto queries = std::bit_ceil(static_cast<std::uint64_t>(first.queries.size()));
+  const std::int64_t floats = static_cast<std::int64_t>(queries) * a.cache.head_dim;
+  const auto most = std::min<std::size_t>(
+      tiles.size(), static_cast<std::size_t>(std::min(kMostHeads, kNearFloats / floats)));
+  std::size_t count = 1;
+  while (count < most && tiles[count].row == first.row && tiles[count].heads == first.heads &&
+         tiles[count].queries == first.queries &&
+         tiles[count].kv_head == first.kv_head + static_cast<std::int32_t>(count)) {
+    ++count;
+  }
+  return count < kFewPairs ? 1 : count - count % kFewPairs;
+}
+
+// Floats that attend_few needs for its outputs.
+constexpr std::int64_t few_room(const KvLayer& cache) {
+  return std::max(kNearFloats, kFewQueries * cache.head_dim);
+}
+
+// `tiles`: as many as few_together says. `room` holds few_room floats; `after` is the tile whose
+// turn is next.
+void attend_few(const AttentionArgs& a, std::span<const AttentionTile> tiles,
+                const AttentionTile& after, float* room) {
   switch (a.cache.type) {
     case KvType::F32:
-      return attend_few_in<KvType::F32>(a, tile, after, room);
+      return attend_few_in<KvType::F32>(a, tiles, after, room);
     case KvType::BF16:
-      return attend_few_in<KvType::BF16>(a, tile, after, room);
+      return attend_few_in<KvType::BF16>(a, tiles, after, room);
     case KvType::F16:
-      return attend_few_in<KvType::F16>(a, tile, after, room);
+      return attend_few_in<KvType::F16>(a, tiles, after, room);
     case KvType::I8:
-      return attend_few_in<KvType::I8>(a, tile, after, room);
+      return attend_few_in<KvType::I8>(a, tiles, after, room);
   }
 }
 

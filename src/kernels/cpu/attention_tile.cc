@@ -37,6 +37,12 @@ std::int64_t cost(const AttentionArgs& a, const AttentionTile& tile) {
          tile.queries.size() * a.cache.head_dim;
 }
 
+// Whether heads that pass together would be parted before `tile`.
+bool parts_heads(const AttentionArgs& a, const AttentionTile& tile) {
+  return tile.queries.size() <= kFewQueries && a.cache.kv_heads >= kHeadsTogether &&
+         tile.kv_head % kHeadsTogether != 0;
+}
+
 }  // namespace
 
 std::vector<AttentionTile> attention_tiles(const AttentionArgs& a) {
@@ -59,12 +65,13 @@ std::vector<Range> attention_parts(const AttentionArgs& a, const std::vector<Att
   Range part;
   std::int64_t spent = 0;
   for (const AttentionTile& tile : tiles) {
+    if (spent >= enough && !parts_heads(a, tile)) {
+      parts.push_back(part);
+      part.begin = part.end;
+      spent = 0;
+    }
     ++part.end;
     spent += cost(a, tile);
-    if (spent < enough) continue;
-    parts.push_back(part);
-    part.begin = part.end;
-    spent = 0;
   }
   if (!part.empty()) parts.push_back(part);
   return parts;

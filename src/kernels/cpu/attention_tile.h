@@ -15,6 +15,10 @@
 namespace pentafold::cpu {
 
 constexpr std::int64_t kTileQueries = 16;
+// Tiles of at most so many queries, as in decode, follow each other from KV head to KV head: so
+// many neighbouring heads stay in one part, and their keys and values are read in order.
+constexpr std::int64_t kFewQueries = 8;
+constexpr std::int64_t kHeadsTogether = 4;
 
 struct AttentionTile {
   std::int64_t row = 0;  // first of the rows that share a block table
