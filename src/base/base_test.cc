@@ -185,7 +185,8 @@ TEST(DType, SizesAndNames) {
 }
 
 TEST(Hash, SeesEveryBitAndTheOrder) {
-  const std::vector<float> values = {1.0F, -2.5F, 0.0F, 3e-40F};
+  std::vector<float> values = {1.0F, -2.5F, 0.0F, 3e-40F};
+  for (int i = 0; i < 23; ++i) values.push_back(static_cast<float>(i) * 0.1F);
   const std::uint64_t hash = hash_floats(values);
   for (std::size_t i = 0; i < values.size(); ++i) {
     for (std::uint32_t bit = 0; bit < 32; ++bit) {
@@ -194,7 +195,14 @@ TEST(Hash, SeesEveryBitAndTheOrder) {
       ASSERT_NE(hash_floats(changed), hash) << i << " bit " << bit;
     }
   }
-  EXPECT_NE(hash_floats(std::vector<float>{-2.5F, 1.0F, 0.0F, 3e-40F}), hash);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      std::vector<float> swapped = values;
+      std::swap(swapped[i], swapped[j]);
+      const bool same = values[i] == values[j];  // nothing was swapped
+      EXPECT_EQ(hash_floats(swapped) == hash, same) << i << " and " << j;
+    }
+  }
   EXPECT_EQ(hash_floats(values), hash);
   EXPECT_NE(hash_floats({}), hash_floats(std::vector<float>{0.0F}));
 }

@@ -1,8 +1,10 @@
 // WeightMatrix: an (n, k) matrix of stored weights in the layout its device wants.
 //
-// RowMajor is what checkpoints store; Panels16 is [ceil(n/16)][k][16], so that 16 outputs advance
-// along k with one contiguous load a step (short last panel padded with zeros). Both keep the
-// stored type: widening to fp32 happens in registers. Immutable after pack; shared between ranks.
+// RowMajor is what checkpoints store. In Panels16 a panel is 16 outputs that advance along k with
+// one contiguous load a step, and groups of four panels lie as [k][4][16], so that a thread reads
+// one stream (the last group has as many panels as are left; a short last panel is padded with
+// zeros). Both keep the stored type: widening to fp32 happens in registers. Immutable after pack;
+// shared between ranks.
 //
 // A matrix in integers (base/quantise.h) is, group by group along k: in RowMajor the row's scale,
 // then its integers, one a byte; in Panels16, panel by panel, the integers of 16 outputs plus their
@@ -25,6 +27,7 @@ namespace pentafold {
 enum class WeightLayout { RowMajor, Panels16 };
 
 constexpr std::int64_t kPanelWidth = 16;
+constexpr std::int64_t kGroupPanels = 4;
 
 struct WeightMatrix {
   std::int64_t n = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -10,14 +11,34 @@
 
 namespace pentafold {
 
+namespace {
+
+// The first of the largest, NaN never; 0 if there is nothing else. Lanes advance side by side, as
+// the compiler's vectors do.
+std::int32_t greedy_token(std::span<const float> logits) {
+  constexpr std::size_t kLanes = 16;
+  float best[kLanes];
+  std::fill_n(best, kLanes, -std::numeric_limits<float>::infinity());
+  const std::size_t whole = logits.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes) {
+    for (std::size_t l = 0; l < kLanes; ++l) {
+      best[l] = logits[i + l] > best[l] ? logits[i + l] : best[l];
+    }
+  }
+  for (std::size_t i = whole; i < logits.size(); ++i) {
+    best[0] = logits[i] > best[0] ? logits[i] : best[0];
+  }
+  const auto found =
+      std::find(logits.begin(), logits.end(), *std::max_element(best, best + kLanes));
+  return found == logits.end() ? 0 : static_cast<std::int32_t>(found - logits.begin());
+}
+
+}  // namespace
+
 std::int32_t sample_token(std::span<const float> logits, const SamplingOptions& options,
                           std::uint32_t request, std::uint32_t position) {
   CHECK(!logits.empty());
-  if (options.temperature <= 0.0) {
-    // max_element returns the first of equals: the lower id.
-    return static_cast<std::int32_t>(std::max_element(logits.begin(), logits.end()) -
-                                     logits.begin());
-  }
+  if (options.temperature <= 0.0) return greedy_token(logits);
   std::vector<std::int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
   const auto better = [&](std::int32_t a, std::int32_t b) {

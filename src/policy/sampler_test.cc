@@ -35,6 +35,20 @@ TEST(Sampler, GreedyTakesTheFirstOfTheLargest) {
   }
 }
 
+// A model that went wrong still says the same under every plan.
+TEST(Sampler, GreedyPassesOverNaN) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::size_t size : {1U, 5U, 16U, 40U}) {
+    std::vector<float> logits(size, nan);
+    EXPECT_EQ(sample_token(logits, {}, 0, 0), 0);
+    for (std::size_t at = 0; at < size; ++at) {
+      logits[at] = -3.0F;
+      EXPECT_EQ(sample_token(logits, {}, 0, 0), static_cast<std::int32_t>(at));
+      logits[at] = nan;
+    }
+  }
+}
+
 TEST(Sampler, OneCandidateIsGreedy) {
   for (std::uint32_t seed = 0; seed < 300; ++seed) {
     const std::vector<float> logits = random_logits(seed, 30);

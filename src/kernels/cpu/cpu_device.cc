@@ -12,9 +12,9 @@
 namespace pentafold {
 namespace {
 
-// Outputs that stay in the nearest caches while rows pass, and rows that are worth fetching them
-// for.
-constexpr std::int64_t kBlockPanels = 4;
+// Outputs of a group of panels: they stay in the nearest caches while rows pass.
+constexpr std::int64_t kGroupWidth = kGroupPanels * kPanelWidth;
+// Rows that are worth fetching a group for.
 constexpr std::int64_t kBlockRows = 96;
 // Bytes of rows that stay near while the outputs pass.
 constexpr std::int64_t kBandBytes = 384 * 1024;
@@ -48,9 +48,13 @@ class CpuDevice final : public Device {
     CHECK(row_major.size() == static_cast<std::size_t>(rows.size()) * row_bytes);
     CHECK(rows.begin % kPanelWidth == 0 && rows.end <= into.n, "whole panels, the last but one");
     for (std::int64_t row = 0; row < rows.size(); row += kPanelWidth) {
+      const std::int64_t group = (rows.begin + row) / kGroupWidth * kGroupWidth;  // its first row
+      const std::int64_t panels = panels_of({group, std::min(into.n, group + kGroupWidth)}).size();
+      const std::int64_t at = group * into.k + rows.begin + row - group;
       cpu::pack_panel({row_major.data() + static_cast<std::size_t>(row) * row_bytes,
                        std::min(kPanelWidth, rows.size() - row), into.k, element,
-                       into.bytes.data() + static_cast<std::size_t>(rows.begin + row) * row_bytes});
+                       into.bytes.data() + static_cast<std::size_t>(at) * element,
+                       panels * kPanelWidth});
     }
   }
 
@@ -205,13 +209,17 @@ class CpuDevice final : public Device {
     for (std::int64_t part = 0; part < parts; ++part) body(part);
   }
 
-  // A matrix product, to be cut into blocks: bands of rows, in each all groups of panels.
+  // A matrix product, to be cut into blocks: bands of rows, in each all groups of panels in the
+  // order in which they lie.
   struct Product {
     std::int64_t rows = 0;
     std::int64_t k = 0;
     Range panels;
 
-    std::int64_t groups() const { return (panels.size() + kBlockPanels - 1) / kBlockPanels; }
+    std::int64_t first_group() const { return panels.begin / kGroupPanels; }
+    std::int64_t groups() const {
+      return (panels.end + kGroupPanels - 1) / kGroupPanels - first_group();
+    }
   };
   static Range panels_of(Range n) {
     return {n.begin / kPanelWidth, (n.end + kPanelWidth - 1) / kPanelWidth};
@@ -226,9 +234,9 @@ class CpuDevice final : public Device {
   }
   std::int64_t blocks(const Product& p) const { return bands(p) * p.groups(); }
   cpu::GemmBlock block(const Product& p, std::int64_t i) const {
-    const std::int64_t first = p.panels.begin + i % p.groups() * kBlockPanels;
+    const std::int64_t first = (p.first_group() + i % p.groups()) * kGroupPanels;
     return {split(p.rows, bands(p), i / p.groups()),
-            {first, std::min(first + kBlockPanels, p.panels.end)}};
+            {std::max(first, p.panels.begin), std::min(first + kGroupPanels, p.panels.end)}};
   }
 
   struct ExpertBlock {

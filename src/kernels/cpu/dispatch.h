@@ -55,13 +55,14 @@ struct GemmBlock {
   Range panels;
 };
 
-// Up to 16 row-major rows of k elements -> one panel [k][16]; absent rows become zeros.
+// Up to 16 row-major rows of k elements -> one panel [k][16] of a group; absent rows become zeros.
 struct PackArgs {
   const std::byte* rows = nullptr;
   std::int64_t count = 0;  // 1 to 16
   std::int64_t k = 0;
   std::size_t element = 0;  // bytes: 2 or 4
   std::byte* panel = nullptr;
+  std::int64_t step = 0;  // elements from one column to the next
 };
 
 void pack_panel(const PackArgs& args);

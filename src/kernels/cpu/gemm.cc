@@ -27,12 +27,10 @@ constexpr int kAccumulators = HWY_TARGET == HWY_AVX2 ? 12 : 24;  // of 16 or 32 
 constexpr int kMaxRows = 1;
 constexpr int kAccumulators = kVectors;
 #endif
-// Panels whose weights stay in the nearest caches while all rows pass.
-constexpr int kGroupPanels = 4;
-constexpr int kGroupWidth = kGroupPanels * static_cast<int>(kPanelWidth);
+constexpr int kGroupWidth = static_cast<int>(kGroupPanels * kPanelWidth);
 
 constexpr int panels_for(int rows) {
-  int panels = kGroupPanels;
+  int panels = static_cast<int>(kGroupPanels);
   while (panels > 1 && rows * panels * kVectors > kAccumulators) panels /= 2;
   return panels;
 }
@@ -42,7 +40,7 @@ struct TileInput {
   const float* const* x = nullptr;  // rows
   std::int64_t first = 0;           // input of each row
   const std::byte* w = nullptr;     // first panel, first input
-  std::int64_t panel_bytes = 0;
+  std::int64_t step_bytes = 0;      // from one input to the next
   std::int64_t count = 0;
   bool onto = false;  // out = out + chains: a right child joins its left
 };
@@ -51,7 +49,6 @@ struct TileInput {
 template <DType kType, int kRows, int kPanels>
 HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
   constexpr int kColumns = kPanels * kVectors;
-  constexpr std::int64_t kStep = kPanelWidth * static_cast<std::int64_t>(size_of(kType));
   constexpr std::int64_t kVectorBytes = kLanes * static_cast<std::int64_t>(size_of(kType));
   const Lanes16 d;
   hn::Vec<Lanes16> acc[kRows][kColumns];
@@ -66,8 +63,7 @@ HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
     hn::Vec<Lanes16> w[kColumns];
     PF_UNROLL
     for (int c = 0; c < kColumns; ++c) {
-      const std::int64_t panel = (c / kVectors) * in.panel_bytes;
-      w[c] = load_widened<kType>(d, in.w + panel + i * kStep + (c % kVectors) * kVectorBytes);
+      w[c] = load_widened<kType>(d, in.w + i * in.step_bytes + c * kVectorBytes);
     }
     PF_UNROLL
     for (int r = 0; r < kRows; ++r) {
@@ -90,15 +86,16 @@ HWY_INLINE void chain_tile(const TileInput& in, float* HWY_RESTRICT out) {
 template <DType kType, int kRows>
 HWY_INLINE void chain_rows(TileInput in, int panels, float* out) {
   constexpr int kWide = panels_for(kRows);
+  constexpr std::int64_t kPanelBytes = kPanelWidth * static_cast<std::int64_t>(size_of(kType));
   int p = 0;
   for (; p + kWide <= panels; p += kWide) {
     chain_tile<kType, kRows, kWide>(in, out + p * kPanelWidth);
-    in.w += kWide * in.panel_bytes;
+    in.w += kWide * kPanelBytes;
   }
   if constexpr (kWide > 1) {
     for (; p < panels; ++p) {
       chain_tile<kType, kRows, 1>(in, out + p * kPanelWidth);
-      in.w += in.panel_bytes;
+      in.w += kPanelBytes;
     }
   }
 }
@@ -136,12 +133,19 @@ HWY_INLINE void chain_group(DType type, const TileInput& in, int rows, int panel
   }
 }
 
-// Where the weights of (first panel of the group, column k) start, and the stride between panels.
+// The panels of `panels` that lie in the group of the first of them.
+HWY_INLINE Range in_one_group(Range panels) {
+  return {panels.begin, std::min(panels.end, (panels.begin / kGroupPanels + 1) * kGroupPanels)};
+}
+
+// Where the weights of (panel, column k) start, and those of the next column.
 HWY_INLINE TileInput at_weights(const WeightMatrix& w, std::int64_t panel, std::int64_t k) {
-  const auto size = static_cast<std::int64_t>(size_of(w.dtype));
+  const std::int64_t first = panel / kGroupPanels * kGroupPanels;  // of the group
+  const std::int64_t panels = (w.n + kPanelWidth - 1) / kPanelWidth;
+  const std::int64_t bytes = kPanelWidth * static_cast<std::int64_t>(size_of(w.dtype));
   TileInput in;
-  in.panel_bytes = w.k * kPanelWidth * size;
-  in.w = w.bytes.data() + panel * in.panel_bytes + k * kPanelWidth * size;
+  in.step_bytes = in_one_group({first, panels}).size() * bytes;
+  in.w = w.bytes.data() + first * w.k * bytes + k * in.step_bytes + (panel - first) * bytes;
   return in;
 }
 
@@ -149,8 +153,9 @@ HWY_INLINE TileInput at_weights(const WeightMatrix& w, std::int64_t panel, std::
 template <class Body>
 HWY_INLINE void for_tiles(const GemmBlock& block, const Body& body) {
   const std::int64_t tiles = (block.rows.size() + kMaxRows - 1) / kMaxRows;
-  for (std::int64_t p = block.panels.begin; p < block.panels.end; p += kGroupPanels) {
-    const Range group{p, std::min<std::int64_t>(p + kGroupPanels, block.panels.end)};
+  Range group{block.panels.begin, block.panels.begin};
+  while (group.end < block.panels.end) {
+    group = in_one_group({group.end, block.panels.end});
     for (std::int64_t t = 0; t < tiles; ++t) {
       const Range rows = split(block.rows.size(), tiles, t);
       body(group, Range{block.rows.begin + rows.begin, block.rows.begin + rows.end});
@@ -172,22 +177,27 @@ constexpr int kTileFloats = kMaxRows * kGroupWidth;
 HWY_INLINE void product_tile(const MatrixPart& part, Range columns, std::span<const float* const> x,
                              float* HWY_RESTRICT tile) {
   const Range panels{columns.begin / kPanelWidth, (columns.end + kPanelWidth - 1) / kPanelWidth};
-  const std::int64_t skip = columns.begin % kPanelWidth;
   const auto rows = static_cast<int>(x.size());
   HWY_ALIGN float own[kTileFloats];
-  for (std::int64_t p = panels.begin; p < panels.end; p += kGroupPanels) {
-    const auto count = static_cast<int>(std::min<std::int64_t>(kGroupPanels, panels.end - p));
-    TileInput in = at_weights(*part.w, p, part.k.begin);
+  Range group{panels.begin, panels.begin};
+  while (group.end < panels.end) {
+    group = in_one_group({group.end, panels.end});
+    TileInput in = at_weights(*part.w, group.begin, part.k.begin);
     in.x = x.data();
     in.count = part.k.size();
-    if (skip == 0) return chain_group(part.w->dtype, in, rows, count, tile);
+    const std::int64_t at = group.begin * kPanelWidth - columns.begin;  // in the tile
+    const std::int64_t width = group.size() * kPanelWidth;
+    const auto count = static_cast<int>(group.size());
+    if (at >= 0 && at + width <= kGroupWidth) {
+      chain_group(part.w->dtype, in, rows, count, tile + at);
+      continue;
+    }
     // A shard that starts inside a panel.
     chain_group(part.w->dtype, in, rows, count, own);
-    const std::int64_t first = std::max(columns.begin, p * kPanelWidth);
-    const std::int64_t last = std::min(columns.end, (p + count) * kPanelWidth);
+    const std::int64_t from = std::max<std::int64_t>(0, -at);
+    const std::int64_t end = std::min(width, columns.size() - at);
     for (int r = 0; r < rows; ++r) {
-      std::copy_n(own + r * kGroupWidth + (first - p * kPanelWidth), last - first,
-                  tile + r * kGroupWidth + (first - columns.begin));
+      std::copy_n(own + r * kGroupWidth + from, end - from, tile + r * kGroupWidth + at + from);
     }
   }
 }
@@ -260,7 +270,7 @@ void sum_node(DType type, const TileInput& in, Range node, TileShape shape, floa
   if (node.size() == 1) {
     TileInput leaf = in;
     leaf.first += node.begin * in.count;
-    leaf.w += node.begin * in.count * kPanelWidth * static_cast<std::int64_t>(size_of(type));
+    leaf.w += node.begin * in.count * in.step_bytes;
     chain_group(type, leaf, shape.rows, shape.panels, tile);
     return;
   }

@@ -21,7 +21,7 @@ void place_elements(const PackArgs& a, std::int64_t count, std::int64_t first) {
   auto* to = reinterpret_cast<T*>(a.panel);
   for (std::int64_t i = first; i < a.k; ++i) {
     for (std::int64_t row = 0; row < kPanelWidth; ++row) {
-      to[i * kPanelWidth + row] = row < count ? from[row * a.k + i] : T{0};
+      to[i * a.step + row] = row < count ? from[row * a.k + i] : T{0};
     }
   }
 }
@@ -33,7 +33,7 @@ using Block = hn::Full128<T>;
 
 // A square of 8 x 8 in three rounds of interleaving: by 16, 32 and 64 bits.
 HWY_INLINE void transpose(Block<std::uint16_t> d, const std::uint16_t* from, std::int64_t pitch,
-                          std::uint16_t* to) {
+                          std::uint16_t* to, std::int64_t step) {
   const Block<std::uint32_t> d32;
   const Block<std::uint64_t> d64;
   hn::Vec<Block<std::uint32_t>> pairs[8];
@@ -52,9 +52,9 @@ HWY_INLINE void transpose(Block<std::uint16_t> d, const std::uint16_t* from, std
     const auto upper = [&](int r) HWY_ATTR {
       return hn::BitCast(d64, hn::InterleaveUpper(d32, pairs[r + high], pairs[r + 2 + high]));
     };
-    std::uint16_t* column = to + 4 * high * kPanelWidth;
+    std::uint16_t* column = to + 4 * high * step;
     const auto store = [&](int c, auto v)
-                           HWY_ATTR { hn::StoreU(hn::BitCast(d, v), d, column + c * kPanelWidth); };
+                           HWY_ATTR { hn::StoreU(hn::BitCast(d, v), d, column + c * step); };
     store(0, hn::InterleaveLower(d64, lower(0), lower(4)));
     store(1, hn::InterleaveUpper(d64, lower(0), lower(4)));
     store(2, hn::InterleaveLower(d64, upper(0), upper(4)));
@@ -64,14 +64,14 @@ HWY_INLINE void transpose(Block<std::uint16_t> d, const std::uint16_t* from, std
 
 // A square of 4 x 4: by 32 and 64 bits.
 HWY_INLINE void transpose(Block<std::uint32_t> d, const std::uint32_t* from, std::int64_t pitch,
-                          std::uint32_t* to) {
+                          std::uint32_t* to, std::int64_t step) {
   const Block<std::uint64_t> d64;
   const auto a = hn::LoadU(d, from);
   const auto b = hn::LoadU(d, from + pitch);
   const auto c = hn::LoadU(d, from + 2 * pitch);
   const auto e = hn::LoadU(d, from + 3 * pitch);
   const auto store = [&](int column, auto v)
-                         HWY_ATTR { hn::StoreU(hn::BitCast(d, v), d, to + column * kPanelWidth); };
+                         HWY_ATTR { hn::StoreU(hn::BitCast(d, v), d, to + column * step); };
   const auto ab_low = hn::BitCast(d64, hn::InterleaveLower(d, a, b));
   const auto ce_low = hn::BitCast(d64, hn::InterleaveLower(d, c, e));
   store(0, hn::InterleaveLower(d64, ab_low, ce_low));
@@ -91,7 +91,7 @@ void pack_whole_panel(const PackArgs& a) {
   const std::int64_t whole = a.k / kSide * kSide;
   for (std::int64_t i = 0; i < whole; i += kSide) {
     for (std::int64_t row = 0; row < kPanelWidth; row += kSide) {
-      transpose(d, from + row * a.k + i, a.k, to + i * kPanelWidth + row);
+      transpose(d, from + row * a.k + i, a.k, to + i * a.step + row, a.step);
     }
   }
   place_elements<T>(a, kPanelWidth, whole);
