@@ -60,6 +60,9 @@ Result<PlanAndModel> load(const BenchOptions& options, const std::string& plan) 
   (file ? named.plan_file : named.shorthand) = plan;
   named.model = options.model;
   PF_ASSIGN(PlanAndModel out, load_plan_and_model(named));
+  // As engines do unless told otherwise; `run` keeps to f32.
+  const bool silent = !out.plan.kv && !out.plan.precision;
+  if (silent) out.plan.kv = number_format_of(out.input.model.dtype);
   PF_ASSIGN(const auto notes, prepare_to_run(out));
   for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
   return out;

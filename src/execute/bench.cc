@@ -101,6 +101,7 @@ Result<BenchContender> BenchContender::start(const Plan& plan, const ModelSpec& 
     BenchRow& row = out.rows_.emplace_back();
     row.plan = describe(plan);
     if (plan.weights.experts) row.plan += fmt::format(" {}", to_string(*plan.weights.experts));
+    if (plan.kv) row.plan += fmt::format(" kv {}", to_string(*plan.kv));
     row.ranks = plan.world();
     row.threads_per_rank = engine.threads_per_rank;
     row.job = job;

@@ -51,6 +51,17 @@ TEST(Bench, TheTableNamesLimitsAndSteps) {
   }
 }
 
+TEST(Bench, TheCacheIsHeldAsTheModelUnlessThePlanSaysOtherwise) {
+  const auto named = [](const std::string& plan) {
+    const ProcessResult result = pentafold({"bench", "--quick", "--model", kModel, "--plan", plan,
+                                            "--prefill", "16", "--decode", "0", "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return nlohmann::json::parse(result.out)["rows"][0]["plan"].get<std::string>();
+  };
+  EXPECT_TRUE(named("tp=1").ends_with(" kv bf16")) << named("tp=1");
+  EXPECT_TRUE(named("tp=1,kv=int8").ends_with(" kv int8")) << named("tp=1,kv=int8");
+}
+
 TEST(Bench, RunShowsItsProfileAndThreadsKeepTheBits) {
   const auto run = [](const std::string& threads) {
     return pentafold({"run", "--plan", "tp=2", "--model", kModel, "--prompt-ids", "1,2,3",
