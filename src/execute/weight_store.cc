@@ -26,7 +26,6 @@ void append_rows(WeightMatrix piece, std::int64_t n, WeightMatrix& whole) {
     return;
   }
   if (whole.bytes.empty()) {
-    const auto panels_of = [](std::int64_t rows) { return (rows + kPanelWidth - 1) / kPanelWidth; };
     whole = WeightMatrix{n, piece.k, piece.dtype, piece.layout, {}, piece.integers};
     whole.bytes.reserve(piece.bytes.size() / static_cast<std::size_t>(panels_of(piece.n)) *
                         static_cast<std::size_t>(panels_of(n)));

@@ -83,7 +83,7 @@ class RankWorker::WorkCounter {
  private:
   void product(std::int64_t rows, const WeightSlice& slice, std::int64_t sharers) const {
     const WeightMatrix& stored = *worker_.matrix(slice).w;
-    const std::int64_t panels = (stored.n + kPanelWidth - 1) / kPanelWidth;
+    const std::int64_t panels = panels_of(stored.n);
     const std::int64_t stored_rows =
         stored.layout == WeightLayout::RowMajor ? stored.n : panels * kPanelWidth;
     const double value_bytes = real(std::ssize(stored.bytes)) / real(stored_rows * stored.k);

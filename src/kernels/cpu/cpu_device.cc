@@ -12,9 +12,7 @@
 namespace pentafold {
 namespace {
 
-// Outputs of a group of panels: they stay in the nearest caches while rows pass.
-constexpr std::int64_t kGroupWidth = kGroupPanels * kPanelWidth;
-// Rows that are worth fetching a group for.
+// Rows that are worth fetching a group of panels for.
 constexpr std::int64_t kBlockRows = 96;
 // Bytes of rows that stay near while the outputs pass.
 constexpr std::int64_t kBandBytes = 384 * 1024;
@@ -35,10 +33,9 @@ class CpuDevice final : public Device {
   }
 
   WeightMatrix room_for(std::int64_t n, std::int64_t k, DType dtype) const override {
-    const std::int64_t panels = (n + kPanelWidth - 1) / kPanelWidth;
-    return {
-        n, k, dtype, WeightLayout::Panels16,
-        SlabVector<std::byte>(static_cast<std::size_t>(panels * k * kPanelWidth) * size_of(dtype))};
+    return {n, k, dtype, WeightLayout::Panels16,
+            SlabVector<std::byte>(static_cast<std::size_t>(panels_of(n) * k * kPanelWidth) *
+                                  size_of(dtype))};
   }
 
   void pack_rows(std::span<const std::byte> row_major, Range rows,
@@ -48,13 +45,13 @@ class CpuDevice final : public Device {
     CHECK(row_major.size() == static_cast<std::size_t>(rows.size()) * row_bytes);
     CHECK(rows.begin % kPanelWidth == 0 && rows.end <= into.n, "whole panels, the last but one");
     for (std::int64_t row = 0; row < rows.size(); row += kPanelWidth) {
-      const std::int64_t group = (rows.begin + row) / kGroupWidth * kGroupWidth;  // its first row
-      const std::int64_t panels = panels_of({group, std::min(into.n, group + kGroupWidth)}).size();
-      const std::int64_t at = group * into.k + rows.begin + row - group;
+      const std::int64_t panel = (rows.begin + row) / kPanelWidth;
+      const Range group = group_of(panel, into.n);
+      const std::int64_t at = (group.begin * into.k + panel - group.begin) * kPanelWidth;
       cpu::pack_panel({row_major.data() + static_cast<std::size_t>(row) * row_bytes,
                        std::min(kPanelWidth, rows.size() - row), into.k, element,
                        into.bytes.data() + static_cast<std::size_t>(at) * element,
-                       panels * kPanelWidth});
+                       group.size() * kPanelWidth});
     }
   }
 
@@ -67,7 +64,7 @@ class CpuDevice final : public Device {
   void gemm(const GemmArgs& args) const override {
     CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
     if (args.n.empty()) return;
-    const Product product{args.rows, args.k.size(), panels_of(args.n)};
+    const Product product{args.rows, args.k.size(), panels_holding(args.n)};
     if (args.w->in_integers()) {
       return share_in_integers(product, args.x, *args.w,
                                [&](const cpu::IntegerRows& x, const cpu::GemmBlock& block) {
@@ -80,7 +77,7 @@ class CpuDevice final : public Device {
   void leaf_gemm(const LeafGemmArgs& args) const override {
     CHECK(args.w->layout == WeightLayout::Panels16, "a matrix packed for another device");
     if (args.nodes.empty()) return;
-    const Product product{args.rows, args.k.size(), panels_of({0, args.w->n})};
+    const Product product{args.rows, args.k.size(), panels_holding({0, args.w->n})};
     if (args.w->in_integers()) {
       return share_in_integers(product, args.x, *args.w,
                                [&](const cpu::IntegerRows& x, const cpu::GemmBlock& block) {
@@ -105,9 +102,9 @@ class CpuDevice final : public Device {
               "a matrix packed for another device");
       }
       const auto rows = std::ssize(e.x);
-      add_blocks(e, {rows, e.up.k.size(), panels_of(e.up.n)}, up);
+      add_blocks(e, {rows, e.up.k.size(), panels_holding(e.up.n)}, up);
       if (!e.nodes.empty()) {
-        add_blocks(e, {rows, e.down.k.size(), panels_of({0, e.down.w->n})}, down);
+        add_blocks(e, {rows, e.down.k.size(), panels_holding({0, e.down.w->n})}, down);
       }
     }
     share(std::ssize(up), [&](std::int64_t i) {
@@ -221,9 +218,7 @@ class CpuDevice final : public Device {
       return (panels.end + kGroupPanels - 1) / kGroupPanels - first_group();
     }
   };
-  static Range panels_of(Range n) {
-    return {n.begin / kPanelWidth, (n.end + kPanelWidth - 1) / kPanelWidth};
-  }
+  static Range panels_holding(Range n) { return {n.begin / kPanelWidth, panels_of(n.end)}; }
   std::int64_t bands(const Product& p) const {
     const std::int64_t near =
         std::max<std::int64_t>(1, kBandBytes / std::max<std::int64_t>(1, 4 * p.k));
@@ -285,9 +280,9 @@ class CpuDevice final : public Device {
       const ExpertRows& e = *c.expert;
       CHECK(!e.gated() || (e.gate.n == e.up.n && e.gate.k == e.up.k && e.gate.w->k == e.up.w->k &&
                            e.gate.w->integers == e.up.w->integers));
-      add(c, {c.x.rows.size(), e.up.k.size(), panels_of(e.up.n)}, up);
+      add(c, {c.x.rows.size(), e.up.k.size(), panels_holding(e.up.n)}, up);
       if (e.nodes.empty()) continue;
-      add(c, {c.x.rows.size(), e.down.k.size(), panels_of({0, e.down.w->n})}, down);
+      add(c, {c.x.rows.size(), e.down.k.size(), panels_holding({0, e.down.w->n})}, down);
     }
     share_chunks(chunks, [&](const cpu::IntegerChunk& c, std::int64_t row) {
       cpu::quantise_row(c.expert->x[static_cast<std::size_t>(row)], c.expert->up.w->integers,

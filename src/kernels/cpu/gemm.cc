@@ -133,19 +133,14 @@ HWY_INLINE void chain_group(DType type, const TileInput& in, int rows, int panel
   }
 }
 
-// The panels of `panels` that lie in the group of the first of them.
-HWY_INLINE Range in_one_group(Range panels) {
-  return {panels.begin, std::min(panels.end, (panels.begin / kGroupPanels + 1) * kGroupPanels)};
-}
-
 // Where the weights of (panel, column k) start, and those of the next column.
 HWY_INLINE TileInput at_weights(const WeightMatrix& w, std::int64_t panel, std::int64_t k) {
-  const std::int64_t first = panel / kGroupPanels * kGroupPanels;  // of the group
-  const std::int64_t panels = (w.n + kPanelWidth - 1) / kPanelWidth;
+  const Range group = group_of(panel, w.n);
   const std::int64_t bytes = kPanelWidth * static_cast<std::int64_t>(size_of(w.dtype));
   TileInput in;
-  in.step_bytes = in_one_group({first, panels}).size() * bytes;
-  in.w = w.bytes.data() + first * w.k * bytes + k * in.step_bytes + (panel - first) * bytes;
+  in.step_bytes = group.size() * bytes;
+  in.w = w.bytes.data() + group.begin * w.k * bytes + k * in.step_bytes +
+         (panel - group.begin) * bytes;
   return in;
 }
 

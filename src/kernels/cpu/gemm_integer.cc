@@ -33,12 +33,11 @@ constexpr int kIntegerAccumulators = PF_BYTE_DOT ? 24 : (HWY_TARGET == HWY_AVX2 
 constexpr int kIntegerRows = 1;
 constexpr int kIntegerAccumulators = kVectors;
 #endif
-constexpr int kIntegerPanels = 4;  // whose weights stay in the nearest caches while rows pass
-constexpr int kIntegerWidth = kIntegerPanels * static_cast<int>(kPanelWidth);
+constexpr int kIntegerWidth = static_cast<int>(kGroupPanels * kPanelWidth);
 constexpr int kIntegerTile = kIntegerRows * kIntegerWidth;  // floats
 
 constexpr int integer_panels_for(int rows) {
-  int panels = kIntegerPanels;
+  int panels = static_cast<int>(kGroupPanels);
   while (panels > 1 && rows * panels * kVectors > kIntegerAccumulators) panels /= 2;
   return panels;
 }
@@ -231,8 +230,8 @@ HWY_INLINE void for_integer_tiles(const MatrixPart& part, const IntegerRows& x,
   in.padded = x.padded;
   in.groups = x.groups;
   const std::int64_t tiles = (block.rows.size() + kIntegerRows - 1) / kIntegerRows;
-  for (std::int64_t p = block.panels.begin; p < block.panels.end; p += kIntegerPanels) {
-    const Range panels{p, std::min<std::int64_t>(p + kIntegerPanels, block.panels.end)};
+  for (std::int64_t p = block.panels.begin; p < block.panels.end; p += kGroupPanels) {
+    const Range panels{p, std::min<std::int64_t>(p + kGroupPanels, block.panels.end)};
     in.w = weights_at(part, p);
     for (std::int64_t t = 0; t < tiles; ++t) {
       const Range rows = split(block.rows, tiles, t);

@@ -79,9 +79,8 @@ WeightMatrix integer_panels(std::span<const std::byte> row_major, std::int64_t n
                             DType dtype, const IntegerFormat& format) {
   CHECK(k % format.group == 0);
   WeightMatrix w{n, k, DType::F32, WeightLayout::Panels16, {}, format};
-  const std::int64_t panels = (n + kPanelWidth - 1) / kPanelWidth;
   const std::int64_t block = group_bytes(format, kPanelWidth);
-  w.bytes.resize(static_cast<std::size_t>(panels * (k / format.group) * block));
+  w.bytes.resize(static_cast<std::size_t>(panels_of(n) * (k / format.group) * block));
   std::vector<float> values(static_cast<std::size_t>(kPanelWidth * k));
   std::vector<std::byte> memory(static_cast<std::size_t>(kPanelWidth * row_bytes(k, format)));
   std::byte* to = w.bytes.data();
