@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "plan/lower.h"
+#include "plan/memory.h"
 #include "predict/machine_fit.h"
 #include "predict/step_work.h"
 #include "support/measured_machine.h"
@@ -79,6 +80,26 @@ TEST(RunPrediction, ProductsCostTheirRowsAndWeights) {
                        padded(model.d) * static_cast<double>(model.dense_hidden);
   const double all = 9 * layer * static_cast<double>(model.num_layers()) + padded(model.vocab) * d;
   EXPECT_NEAR(report.run_s, all * 1e-9, all * 1e-12);
+}
+
+// Only reading the cache takes time: its bytes, at the type that the plan names.
+TEST(RunPrediction, TheCacheCostsItsBytes) {
+  const ModelSpec model = tiny_llama();
+  MachineSpec machine = round_machine();
+  machine.product_alone.seconds = {{1e-18, 1e-18}, {1e-18, 1e-18}};
+  machine.product_shared = machine.product_alone;
+  machine.cache_byte = {{1e6}, {1e-6}};
+  for (const NumberFormat kv :
+       {NumberFormat::F32, NumberFormat::BF16, NumberFormat::F16, NumberFormat::INT8}) {
+    Plan plan = plan_with(model, 1, 1);
+    plan.kv = kv;
+    const Report report = predict(plan, model, machine, requests_of(1, 20, 3));
+    const auto bytes = static_cast<double>(2 * kv_tile_bytes(run_kv_type(plan), 1, model.head_dim) *
+                                           model.kv_heads * model.num_layers());
+    // Two decode steps, over 20 and 21 earlier tokens.
+    EXPECT_NEAR(seconds_of(report, StepKind::Decode), 41 * bytes * 1e-6, 41 * bytes * 1e-12)
+        << to_string(kv);
+  }
 }
 
 TEST(RunPrediction, MoreRowsNeverTakeLess) {

@@ -3,11 +3,10 @@
 #include <algorithm>
 
 #include "base/dtype.h"
+#include "plan/memory.h"
 
 namespace pentafold {
 namespace {
-
-constexpr double kCacheValueBytes = 4;  // the engine keeps keys and values in f32
 
 void add_work(std::vector<ThreadAction>& actions, double seconds) {
   if (seconds <= 0) return;
@@ -109,9 +108,9 @@ double StepLayout::working_set(const StepBatch& batch) const {
   for (const Segment& segment : batch.segments) {
     cached += static_cast<double>(segment.start + std::ssize(segment.tokens));
   }
-  const double token_bytes = 2 * kCacheValueBytes * static_cast<double>(run_.model.kv_width()) *
-                             static_cast<double>(run_.model.num_layers());
-  return weight_bytes_ + cached * token_bytes;
+  const std::int64_t head_bytes = 2 * kv_tile_bytes(run_kv_type(run_.plan), 1, run_.model.head_dim);
+  return weight_bytes_ +
+         cached * static_cast<double>(head_bytes * run_.model.kv_heads * run_.model.num_layers());
 }
 
 std::int64_t StepLayout::group_number(const std::vector<Rank>& members) {
@@ -170,7 +169,8 @@ void StepLayout::add(std::int64_t replica, const StepBatch& batch, ThreadPlan& t
       load.working_set = bytes;
       load.sharers = run_.plan.replicas * stage.dp * phase_mesh(stage, batch.phase).sp;
       const Program& steps = program.of(batch.phase);
-      const WorkContext context{run_.model, run_.machine, product, steps, load};
+      const WorkContext context{run_.model, run_.machine, product,
+                                steps,      load,         run_kv_type(run_.plan)};
       for (const Step& step : steps.steps) {
         add_step(step, context, actions, times[step_name(step)]);
       }

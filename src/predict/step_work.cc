@@ -46,7 +46,8 @@ class Pricer {
         machine_(context.machine),
         product_(context.product),
         program_(context.program),
-        load_(context.load) {}
+        load_(context.load),
+        kv_(context.kv) {}
 
   StepWork operator()(const step::Embed& s) const {
     StepWork work = meet(GroupKind::Tensor);
@@ -133,7 +134,8 @@ class Pricer {
       cached += real(s.window > 0 ? std::min(run.start, s.window) : run.start);
     }
     StepWork work;
-    const double bytes = cached * real(s.kv_heads.size() * model_.head_dim * 2) * kValueBytes;
+    const double bytes =
+        cached * real(2 * s.kv_heads.size() * kv_tile_bytes(kv_, 1, model_.head_dim));
     work.kernel_s = blocks * real(s.q_heads.size()) * one_block +
                     bytes * machine_.cache_byte.at(std::max(load_.working_set, 1.0));
     work.units = real(rows.size() * s.kv_heads.size() * model_.head_dim * 2);
@@ -258,6 +260,7 @@ class Pricer {
   const ProductTable& product_;
   const Program& program_;
   const RankLoad& load_;
+  KvType kv_;
 };
 
 }  // namespace

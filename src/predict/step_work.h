@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/kv_type.h"
 #include "plan/program.h"
 #include "predict/routing_draw.h"
 #include "spec/machine.h"
@@ -54,6 +55,7 @@ struct WorkContext {
   const ProductTable& product;
   const Program& program;
   const RankLoad& load;
+  KvType kv = KvType::F32;  // of the rank's cache
 };
 StepWork work_of(const Step& step, const WorkContext& context);
 
