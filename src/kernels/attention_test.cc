@@ -35,7 +35,7 @@ struct AttentionCase {
   AttentionCase(Draw& draw, KvType kv_type) : type(kv_type) {
     constexpr std::int64_t kHeadDims[] = {1, 2, 6, 7, 8, 16, 24, 32, 37, 64, 80, 128};
     head_dim = kHeadDims[draw.integer(0, 11)];
-    kv_heads = draw.integer(1, 3);
+    kv_heads = draw.integer(1, 9);  // four and more pass together in decode
     q_heads = kv_heads * draw.integer(1, 4);
     window = draw.integer(0, 1) == 0 ? 0 : draw.integer(1, 60);
     scale = 4.0F / std::sqrt(static_cast<float>(head_dim));
