@@ -1,7 +1,8 @@
 // A 64-bit content hash for logits: equal bits, equal hash; used to compare plans, not for safety.
 //
 // FNV-1a over 64-bit words, in four chains that take words in turn: one chain would wait for its
-// own multiplication. Finalised by mix64. Cost: about 0.2 ns a float. Held by base/base_test.cc.
+// own multiplication. Mixed by mix64, with the count. Cost: about 0.5 ns a float. Held by
+// base/base_test.cc.
 #pragma once
 
 #include <cstdint>
