@@ -1,7 +1,7 @@
 // Fits constants of an engine's profile (specs/engines.yaml) to published runs.
 //
 //   fit_engines FILE.csv[.gz] ENGINE [--gpus a,b] [--vary layer,step,...] [--sample N] [--rounds N]
-//               [--most CONCURRENCY] [--hold-out model|gpu]
+//               [--most CONCURRENCY] [--hold-out model|gpu] [--since 2025-12] [--before 2026-05]
 //
 // Coordinate descent on the mean of |ln(predicted / measured)|, each row's capped at 0.5 so that no
 // outlier decides, over TPOT, TTFT and rates of a fixed sample of runs. A model counts by the root
@@ -106,6 +106,7 @@ struct Options {
   std::string file, engine, hold_out;
   std::set<std::string> gpus, vary;
   std::string first_gpu;
+  std::string since, before;  // months; a run of none is of neither
   std::size_t sample = 200;
   std::int64_t most = 1 << 20;  // in flight
   int rounds = 3;
@@ -116,6 +117,8 @@ std::vector<Run> sample_runs(const Measurements& all, const Options& o) {
   for (const Measurement& m : all.rows) {
     if (m.engine != o.engine || (!o.gpus.empty() && !o.gpus.contains(m.gpu_name))) continue;
     if (m.concurrency > o.most) continue;
+    if (!o.since.empty() && m.month < o.since) continue;
+    if (!o.before.empty() && (m.month.empty() || m.month >= o.before)) continue;
     Run& run = by_configuration[configuration(m)];
     run.first = &m;
     run.rows.push_back(&m);
@@ -217,7 +220,8 @@ int fit(const Options& o) {
     return 2;
   }
   std::vector<Run> runs = sample_runs(*all, o);
-  const auto start = find_engine(o.engine, o.first_gpu);
+  const auto start =
+      find_engine(runs.empty() ? o.engine : engine_then(*runs.front().first), o.first_gpu);
   if (!start.ok() || runs.empty()) {
     fmt::print(stderr, "no such engine, or no runs of it\n");
     return 2;
@@ -246,7 +250,8 @@ int main(int argc, char** argv) {
   if (argc < 3) {
     std::fputs(
         "fit_engines FILE.csv[.gz] ENGINE [--gpus a,b] [--vary layer,step,...] [--sample N] "
-        "[--rounds N] [--most CONCURRENCY] [--hold-out model|gpu]\n",
+        "[--rounds N] [--most CONCURRENCY] [--hold-out model|gpu] [--since MONTH] [--before "
+        "MONTH]\n",
         stderr);
     return 2;
   }
@@ -261,6 +266,8 @@ int main(int argc, char** argv) {
       o.first_gpu = std::string(argv[i + 1]).substr(0, std::string(argv[i + 1]).find(','));
     }
     if (key == "--hold-out") o.hold_out = argv[i + 1];
+    if (key == "--since") o.since = argv[i + 1];
+    if (key == "--before") o.before = argv[i + 1];
     if (key == "--most") o.most = std::stoll(argv[i + 1]);
     if (key == "--vary") o.vary = pentafold::words(argv[i + 1]);
     if (key == "--sample") o.sample = std::stoul(argv[i + 1]);

@@ -36,7 +36,7 @@ void add_problem(CLI::App* verb, PlanVerbOptions& o) {
       ->type_name("FILE");
   verb->add_option("--engine", o.engine,
                    "whose fixed costs and kernels: generic (default), vllm, sglang, tensorrt-llm, "
-                   "atom (docs/engines.md)")
+                   "atom; sglang@2025-11 as it was in that month (docs/engines.md)")
       ->type_name("ENGINE");
 }
 

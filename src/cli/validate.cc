@@ -92,8 +92,8 @@ Json to_json(const Validation& validation, const ValidationSummary& summary) {
     out[to_string(static_cast<MetricFamily>(f))] = to_json(summary.by_family[f]);
   }
   out["pair_order"] = {{"right", summary.pair_order.right}, {"of", summary.pair_order.of}};
-  out["pair_order_any_size"] = {{"right", summary.pair_order_any_size.right},
-                                {"of", summary.pair_order_any_size.of}};
+  out["pair_order_same_size"] = {{"right", summary.pair_order_same_size.right},
+                                 {"of", summary.pair_order_same_size.of}};
   out["coverage80"] = summary.coverage80;
   out["rows"] = summary.rows;
   out["configurations"] = validation.configurations;
@@ -125,8 +125,8 @@ void print_text(const Validation& validation, const ValidationSummary& summary,
   fmt::print("{}\n", format_text(all));
   for (const Property property : by)
     fmt::print("{}\n", format_text(errors_by(validation, property)));
-  fmt::print("pair order: {}; of any number of GPUs: {}\n", order_text(summary.pair_order),
-             order_text(summary.pair_order_any_size));
+  fmt::print("pair order: {}; of layouts of as many GPUs: {}\n", order_text(summary.pair_order),
+             order_text(summary.pair_order_same_size));
   fmt::print("80 % intervals cover {:.1f} % of {} rows, {} configurations\n",
              100 * summary.coverage80, summary.rows, validation.configurations);
   fmt::print("layouts mended: {} rows\n", validation.mended);

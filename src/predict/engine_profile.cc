@@ -20,7 +20,7 @@ constexpr std::string_view kFile = "specs/engines.yaml";
 constexpr double kMostSeconds = 10;
 constexpr double kMostFactor = 100;
 
-constexpr std::array<ProfileConstant, 13> kConstants = {{
+constexpr std::array<ProfileConstant, 14> kConstants = {{
     {"step", &EngineProfile::step_s, true, "scheduling, sampling and launch of a step"},
     {"layer", &EngineProfile::layer_s, true, "launches and small kernels of a layer"},
     {"request", &EngineProfile::request_s, true, "each sequence in a step"},
@@ -31,6 +31,7 @@ constexpr std::array<ProfileConstant, 13> kConstants = {{
     {"prompt_token", &EngineProfile::prompt_token_s, true, "each prompt token on that way"},
     {"weights", &EngineProfile::weights, false, "times what products of dense weights take alone"},
     {"experts", &EngineProfile::experts, false, "times what experts' products take alone"},
+    {"fp4", &EngineProfile::fp4, false, "times what products of 4-bit floats take, beside"},
     {"attention", &EngineProfile::attention, false, "times what attention takes alone"},
     {"links", &EngineProfile::links, false, "times what collectives take alone"},
     {"hidden_exchange", &EngineProfile::hidden_exchange, false,
@@ -91,21 +92,46 @@ Result<std::vector<std::string>> words(const YamlMap& map, std::string_view key)
   return out;
 }
 
-// Constants of the first entry under `on` whose list names the device.
-Status read_device(const YamlMap& map, const std::string& gpu, EngineProfile& out) {
+// "2025-11"
+bool is_month(std::string_view text) {
+  const auto digit = [&](std::size_t i) { return text[i] >= '0' && text[i] <= '9'; };
+  constexpr std::size_t kDash = 4;
+  if (text.size() != 7 || text[kDash] != '-') return false;
+  for (const std::size_t i : {0, 1, 2, 3, 5, 6}) {
+    if (!digit(i)) return false;
+  }
+  const std::string_view number = text.substr(kDash + 1);
+  return number >= "01" && number <= "12";
+}
+
+// Whether an entry under `on` holds for what ran in `month`.
+Result<bool> holds_in(const YamlMap& entry, const std::string& month) {
+  if (!entry.has("before")) return true;
+  PF_ASSIGN(const std::string before, entry.text("before", std::nullopt));
+  if (!is_month(before)) {
+    return entry.error_at("before", fmt::format("before = {} is no month: write it like 2025-11",
+                                                quote_text(before)));
+  }
+  return !month.empty() && month < before;
+}
+
+// Constants of the entries under `on` whose lists name the device, later ones over earlier ones.
+Status read_device(const YamlMap& map, const std::string& gpu, const std::string& month,
+                   EngineProfile& out) {
   if (!map.has("on")) return ok_status();
   PF_ASSIGN(const std::vector<YAML::Node> entries, map.sequence("on"));
   for (const YAML::Node& node : entries) {
     PF_ASSIGN(const YamlMap entry, YamlMap::of(node, map.file()));
-    PF_TRY(entry.refuse_unknown(keys_with({"gpus"})));
+    PF_TRY(entry.refuse_unknown(keys_with({"gpus", "before"})));
     PF_ASSIGN(const std::vector<std::string> gpus, words(entry, "gpus"));
-    if (std::ranges::find(gpus, gpu) == gpus.end()) continue;
-    return read_constants(entry, out);
+    PF_ASSIGN(const bool holds, holds_in(entry, month));
+    if (holds && std::ranges::find(gpus, gpu) != gpus.end()) PF_TRY(read_constants(entry, out));
   }
   return ok_status();
 }
 
-Result<EngineProfile> read_profile(const YamlMap& map, const std::string& gpu) {
+Result<EngineProfile> read_profile(const YamlMap& map, const std::string& gpu,
+                                   const std::string& month) {
   constexpr std::array<std::string_view, 2> kExchanges = {"routed", "gathered"};
   PF_TRY(map.refuse_unknown(keys_with({"name", "aliases", "mixed_steps", "exchange", "on"})));
   EngineProfile out;
@@ -114,7 +140,7 @@ Result<EngineProfile> read_profile(const YamlMap& map, const std::string& gpu) {
   PF_ASSIGN(const std::size_t exchange, map.choice("exchange", kExchanges, 0));
   out.exchange = exchange == 0 ? RowExchange::Routed : RowExchange::Gathered;
   PF_TRY(read_constants(map, out));
-  PF_TRY(read_device(map, gpu, out));
+  PF_TRY(read_device(map, gpu, month, out));
   return out;
 }
 
@@ -146,14 +172,22 @@ std::span<const ProfileConstant> profile_constants() {
 }
 
 Result<EngineProfile> parse_engine(const std::string& yaml_text, const std::string& file,
-                                   const std::string& name, const std::string& gpu) {
+                                   const std::string& name_at_month, const std::string& gpu) {
+  const std::size_t at = name_at_month.find('@');
+  const std::string name = name_at_month.substr(0, at);
+  const std::string month = at == std::string::npos ? "" : name_at_month.substr(at + 1);
+  if (at != std::string::npos && !is_month(month)) {
+    return make_error(ErrorCode::InvalidSpec,
+                      fmt::format("engine {}: {} is no month: write it like {}@2025-11",
+                                  quote_text(name_at_month), quote_text(month), name));
+  }
   PF_ASSIGN(const std::vector<YamlMap> maps, entries(yaml_text, file));
   std::vector<std::string> known;
   for (const YamlMap& map : maps) {
     PF_ASSIGN(const std::string own, read_name(map, std::nullopt));
     PF_ASSIGN(const std::vector<std::string> aliases, words(map, "aliases"));
     if (own == name || std::ranges::find(aliases, name) != aliases.end()) {
-      return read_profile(map, gpu);
+      return read_profile(map, gpu, month);
     }
     known.push_back(own);
   }

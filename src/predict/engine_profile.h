@@ -3,7 +3,8 @@
 // The same plan on the same GPUs takes different times under vLLM, SGLang, TensorRT-LLM and the
 // engine here: kernels come from the device's operators (predict/operators.h), the rest is here.
 // Profiles are specs/engines.yaml, built into the program, with what each value was fitted to; an
-// engine may have other constants on some devices, where launches or kernels differ.
+// engine may have other constants on some devices, where launches or kernels differ, and in earlier
+// months: a release that brings a faster kernel moves a step by more than most layouts do.
 // Cost: a plain value. Held by predict/engine_profile_test.cc.
 #pragma once
 
@@ -52,6 +53,7 @@ struct EngineProfile {
   // Factors on what the operators say: what a whole engine makes of kernels timed alone.
   double weights = 1;          // products of dense weights
   double experts = 1;          // products of experts
+  double fp4 = 1;              // of these, those of 4-bit floats, beside
   double attention = 1;        //
   double links = 1;            // collectives
   double hidden_exchange = 0;  // part of dispatch and combine that overlaps with computing
@@ -67,7 +69,8 @@ struct ProfileConstant {
 std::span<const ProfileConstant> profile_constants();
 
 // By name or alias ("vllm", "sglang", "tensorrt-llm", "trtllm", "generic"), as it is on `gpu` (a
-// name of the catalog). Unknown: the nearest name, and all of them.
+// name of the catalog); "sglang@2025-11" as it was in that month. Unknown: the nearest name, and
+// all of them.
 Result<EngineProfile> find_engine(const std::string& name, const std::string& gpu);
 std::vector<std::string> engine_names();
 // docs/engines.md. The text is the program's own or an editor's.

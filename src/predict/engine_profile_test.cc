@@ -36,18 +36,36 @@ constexpr const char* kText =
     "    exchange: gathered\n"
     "    on:\n"
     "      - {gpus: [a, b], layer: 20us}\n"
-    "      - {gpus: [b, c], layer: 30us, weights: 2}\n";
+    "      - {gpus: [b, c], layer: 30us, weights: 2}\n"
+    "      - {gpus: [c], before: 2026-01, layer: 40us}\n"
+    "      - {gpus: [c], before: 2025-11, layer: 50us}\n";
 
-TEST(EngineProfile, TheFirstEntryOfADeviceCounts) {
+TEST(EngineProfile, LaterEntriesOfADeviceCountOverEarlierOnes) {
   const auto layer = [](const char* gpu) {
     return parse_engine(kText, "x.yaml", "uno", gpu).value().layer_s;
   };
   EXPECT_DOUBLE_EQ(layer("none"), 10e-6);
   EXPECT_DOUBLE_EQ(layer("a"), 20e-6);
-  EXPECT_DOUBLE_EQ(layer("b"), 20e-6);
+  EXPECT_DOUBLE_EQ(layer("b"), 30e-6);
   EXPECT_DOUBLE_EQ(layer("c"), 30e-6);
   EXPECT_DOUBLE_EQ(parse_engine(kText, "x.yaml", "one", "c").value().weights, 2);
   EXPECT_EQ(parse_engine(kText, "x.yaml", "one", "c").value().exchange, RowExchange::Gathered);
+}
+
+TEST(EngineProfile, EntriesOfEarlierMonthsHoldForThoseAlone) {
+  const auto layer = [](const char* name) {
+    return parse_engine(kText, "x.yaml", name, "c").value().layer_s;
+  };
+  EXPECT_DOUBLE_EQ(layer("one"), 30e-6);
+  EXPECT_DOUBLE_EQ(layer("one@2026-01"), 30e-6);
+  EXPECT_DOUBLE_EQ(layer("one@2025-12"), 40e-6);
+  EXPECT_DOUBLE_EQ(layer("uno@2025-11"), 40e-6);
+  EXPECT_DOUBLE_EQ(layer("one@2025-10"), 50e-6);
+  for (const char* name : {"one@", "one@2025", "one@2025-13", "one@1@2025-11"}) {
+    const auto refused = parse_engine(kText, "x.yaml", name, "c");
+    ASSERT_FALSE(refused.ok()) << name;
+    EXPECT_NE(refused.error().message.find("one@2025-11"), std::string::npos) << name;
+  }
 }
 
 TEST(EngineProfile, RefusalsNameTheLineOrTheNearest) {
@@ -59,6 +77,13 @@ TEST(EngineProfile, RefusalsNameTheLineOrTheNearest) {
   EXPECT_NE(refused("engines:\n  - name: one\n    layer: 5days\n"), "");
   EXPECT_NE(refused("engines:\n  - {name: one, layer: 11s}\n").find("more than 10 s"),
             std::string::npos);
+  for (const char* month : {"2025", "2025-1", "2025-13", "2025-00", "Nov 2025", "2025/11"}) {
+    EXPECT_NE(refused(std::string("engines:\n  - name: one\n    on:\n      - {gpus: [], before: ") +
+                      month + "}\n")
+                  .find("no month"),
+              std::string::npos)
+        << month;
+  }
   const std::string unknown = find_engine("vlm", "h100-sxm").error().message;
   EXPECT_NE(unknown.find("vllm"), std::string::npos) << unknown;
 }

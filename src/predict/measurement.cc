@@ -88,13 +88,17 @@ std::string layout(const Measurement& m) {
   return out;
 }
 
+std::string engine_then(const Measurement& m) {
+  return m.month.empty() ? m.engine : m.engine + "@" + m.month;
+}
+
 std::string job(const Measurement& m) {
   return fmt::format("{}, {}, {}, {}, {}", m.gpu_name, m.model_name,
                      to_string(m.pools.front().worker.precision), m.engine, request_text(m));
 }
 
 std::string configuration(const Measurement& m) {
-  return fmt::format("{}; {} on {}", job(m), layout(m), m.gpus);
+  return fmt::format("{}; {} on {}; {}", job(m), layout(m), m.gpus, m.month);
 }
 
 const char* to_string(SkipReason reason) {

@@ -72,6 +72,7 @@ struct Measurement {
   std::string gpu_name;        // likewise
   std::string engine;          // "vllm", "sglang", "tensorrt-llm", "atom"
   std::string engine_version;  // as written
+  std::string month;           // it was measured in, "2025-11"; empty: not known
   std::shared_ptr<const ModelShape> model;
   std::shared_ptr<const ClusterSpec> cluster;  // of `gpus` devices
   std::vector<MeasuredPool> pools;             // one, or prefill then decode
@@ -92,6 +93,8 @@ struct Measurement {
 
 // Everything that decides a prediction, in one text: equal for rows predicted once.
 std::string configuration(const Measurement& m);
+// "sglang@2025-11", or the engine alone where no month is known: predict/engine_profile.h.
+std::string engine_then(const Measurement& m);
 // GPU, model, number formats, engine, lengths and load: what two layouts of one job have in common.
 std::string job(const Measurement& m);
 // "tp8 ep8", "1 x tp4 + 2 x dp8 ep8"

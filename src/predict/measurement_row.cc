@@ -5,6 +5,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <regex>
 
 #include "base/quote.h"
 
@@ -49,6 +50,15 @@ std::string lowered(std::string_view text) {
     out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   }
   return out;
+}
+
+std::string read_month(std::string_view text) {
+  static const std::regex kDate(R"(\s*(\d{4})(-?)(0[1-9]|1[0-2])(\2\d\d)?\s*)");
+  std::match_results<std::string_view::const_iterator> parts;
+  if (!std::regex_match(text.begin(), text.end(), parts, kDate)) return "";
+  // Six digits alone might be anything.
+  if (parts.length(2) == 0 && !parts[4].matched) return "";
+  return parts.str(1) + "-" + parts.str(3);
 }
 
 std::optional<std::int64_t> count_before(std::string_view text, std::string_view after) {

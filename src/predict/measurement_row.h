@@ -18,6 +18,7 @@ enum class Column : std::size_t {
   Id,
   Group,
   SourceTitle,
+  Date,
   Engine,
   EngineVersion,
   Model,
@@ -45,35 +46,21 @@ enum class Column : std::size_t {
   Quality,
   Notes,
 };
-inline constexpr std::array<std::string_view, 29> kColumnNames = {"id",
-                                                                  "group",
-                                                                  "source_title",
-                                                                  "engine",
-                                                                  "engine_version",
-                                                                  "model",
-                                                                  "weights_dtype",
-                                                                  "kv_dtype",
-                                                                  "gpu",
-                                                                  "gpus_total",
-                                                                  "tp",
-                                                                  "ep",
-                                                                  "pp",
-                                                                  "dp_attn",
-                                                                  "sp_cp",
-                                                                  "disagg",
-                                                                  "prefill_cfg",
-                                                                  "decode_cfg",
-                                                                  "input_len",
-                                                                  "output_len",
-                                                                  "load",
-                                                                  "load_kind",
-                                                                  "phase",
-                                                                  "metric",
-                                                                  "value",
-                                                                  "unit",
-                                                                  "spec_decoding",
-                                                                  "quality",
-                                                                  "notes"};
+inline constexpr std::array<std::string_view, 30> kColumnNames = {"id",           "group",
+                                                                  "source_title", "date",
+                                                                  "engine",       "engine_version",
+                                                                  "model",        "weights_dtype",
+                                                                  "kv_dtype",     "gpu",
+                                                                  "gpus_total",   "tp",
+                                                                  "ep",           "pp",
+                                                                  "dp_attn",      "sp_cp",
+                                                                  "disagg",       "prefill_cfg",
+                                                                  "decode_cfg",   "input_len",
+                                                                  "output_len",   "load",
+                                                                  "load_kind",    "phase",
+                                                                  "metric",       "value",
+                                                                  "unit",         "spec_decoding",
+                                                                  "quality",      "notes"};
 
 struct MeasurementRow {
   int line = 0;
@@ -95,6 +82,8 @@ std::optional<double> read_number(std::string_view text);
 // Likewise, 0 to 2^30.
 std::optional<std::int64_t> read_count(std::string_view text);
 std::string lowered(std::string_view text);
+// "2025-11" of "2025-11-10", "2025-11" or "20251110"; empty of anything else.
+std::string read_month(std::string_view text);
 // The number that stands before `after` in the text ("over 80 requests", " requests" -> 80).
 std::optional<std::int64_t> count_before(std::string_view text, std::string_view after);
 

@@ -214,6 +214,7 @@ Understood read_engine(const MeasurementRow& row, Measurement& m) {
     if (!has(name, part)) continue;
     m.engine = family;
     m.engine_version = row[Column::EngineVersion];
+    m.month = read_month(row[Column::Date]);
     return std::nullopt;
   }
   return skip(SkipReason::UnknownEngine, row, Column::Engine);

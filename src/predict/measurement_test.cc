@@ -48,7 +48,7 @@ std::string file_of(const std::vector<Fields>& rows) {
       "disagg",     "prefill_cfg", "decode_cfg", "input_len",
       "output_len", "load",        "load_kind",  "phase",
       "metric",     "value",       "unit",       "spec_decoding",
-      "quality",    "notes",       "colour"};
+      "quality",    "notes",       "colour",     "date"};
   std::string text;
   for (const std::string& column : columns) text += (text.empty() ? "" : ",") + column;
   for (const Fields& fields : rows) {
@@ -98,6 +98,24 @@ TEST(Measurements, APlainRow) {
   EXPECT_DOUBLE_EQ(m.value, 0.0125);
   EXPECT_EQ(to_string(m.metric), "mean TPOT");
   EXPECT_EQ(m.line, 2);
+}
+
+TEST(Measurements, MonthsOfDatesThatNameOne) {
+  for (const auto& [date, month] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"2025-11-10", "2025-11"},
+                                                                  {"2025-11", "2025-11"},
+                                                                  {"20251110", "2025-11"},
+                                                                  {"", ""},
+                                                                  {"2025", ""},
+                                                                  {"202511", ""},
+                                                                  {"2025-13-01", ""},
+                                                                  {"<=2025-11-10", ""},
+                                                                  {"2024-10?", ""},
+                                                                  {"2025-1-1", ""}}) {
+    EXPECT_EQ(one({{"date", date}}).month, month) << date;
+  }
+  EXPECT_EQ(engine_then(one({{"date", "2025-11-10"}})), "sglang@2025-11");
+  EXPECT_EQ(engine_then(one({})), "sglang");
 }
 
 struct LayoutCase {

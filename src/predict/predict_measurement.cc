@@ -101,7 +101,7 @@ Interval PredictedMetrics::of(const Metric& metric, std::int64_t gpus) const {
 }
 
 Result<PredictedMetrics> predict_measurement(const Measurement& m) {
-  PF_ASSIGN(const EngineProfile engine, find_engine(m.engine, m.gpu_name));
+  PF_ASSIGN(const EngineProfile engine, find_engine(engine_then(m), m.gpu_name));
   return predict_measurement_as(m, engine);
 }
 

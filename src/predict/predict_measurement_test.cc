@@ -76,6 +76,17 @@ TEST(PredictMeasurement, TheSlowerPoolSetsTheRateOfASplit) {
   EXPECT_NEAR(rate("4x(tp8)", "1x(tp8)", "40"), one, 0.02 * one);
 }
 
+TEST(PredictMeasurement, AnEngineIsPredictedAsItWasInTheMonthOfTheRun) {
+  Measurement m = measurement(
+      "r-1,sglang,deepseek-ai/DeepSeek-R1-0528,B200,8,8,1,off,n,,,1024,1024,16,concurrency,"
+      "mean_tpot,10,ms");
+  const PredictedMetrics now = predicted(m);
+  m.month = "2025-11";
+  EXPECT_GT(predicted(m).tpot_s[0].value, now.tpot_s[0].value);
+  m.month = "2999-01";
+  EXPECT_EQ(predicted(m).tpot_s[0].value, now.tpot_s[0].value);
+}
+
 TEST(PredictMeasurement, NothingOfTheValueIsRead) {
   Measurement m = aggregated("64", "concurrency");
   const double before = predicted(m).tpot_s[0].value;

@@ -25,18 +25,21 @@ Rates product_rates(const Operators& operators, const GpuSpec& gpu, Op base, Num
 
 Reach reach_of(const Operators& operators, const GpuSpec& gpu, const EngineProfile& engine,
                const ModelShape& model, const Precision& precision) {
-  const auto rates = [&](Op base, NumberFormat format) {
-    return product_rates(operators, gpu, base, format, kernels_for(model, gpu, format));
+  const auto rates = [&](Op base, NumberFormat format, double engine_factor) {
+    const KernelFormat kernel = kernels_for(model, gpu, format);
+    const double factor = engine_factor * format_factor(engine, kernel);
+    const Rates alone = product_rates(operators, gpu, base, format, kernel);
+    return Rates{alone.flops / factor, alone.bytes_per_s / factor};
   };
-  const Rates linear = rates(Op::Gemm, precision.linear);
-  const Rates other = rates(Op::Gemm, precision.other);
-  const Rates experts = rates(Op::Experts, precision.experts);
+  const Rates linear = rates(Op::Gemm, precision.linear, engine.weights);
+  const Rates other = rates(Op::Gemm, precision.other, engine.weights);
+  const Rates experts = rates(Op::Experts, precision.experts, engine.experts);
   Reach out;
-  out.linear_flops = linear.flops / engine.weights;
-  out.other_flops = other.flops / engine.weights;
-  out.weight_bytes_per_s = std::max(linear.bytes_per_s, other.bytes_per_s) / engine.weights;
-  out.expert_flops = experts.flops / engine.experts;
-  out.expert_bytes_per_s = experts.bytes_per_s / engine.experts;
+  out.linear_flops = linear.flops;
+  out.other_flops = other.flops;
+  out.weight_bytes_per_s = std::max(linear.bytes_per_s, other.bytes_per_s);
+  out.expert_flops = experts.flops;
+  out.expert_bytes_per_s = experts.bytes_per_s;
   const double prompts =
       std::max(operators.most_of_peak(Op::Prefill), operators.most_of_peak(Op::MlaPrefill));
   out.attention_flops = peak_flops(gpu, KernelFormat::Bf16) * prompts / engine.attention;

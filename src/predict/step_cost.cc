@@ -50,6 +50,10 @@ KernelFormat kernels_for(const ModelShape& model, const GpuSpec& gpu, NumberForm
   return own == KernelFormat::Mxfp4 && gpu.fp4_flops > 0 ? KernelFormat::Nvfp4 : own;
 }
 
+double format_factor(const EngineProfile& engine, KernelFormat format) {
+  return format == KernelFormat::Nvfp4 || format == KernelFormat::Mxfp4 ? engine.fp4 : 1;
+}
+
 bool block_scaled(const ModelShape& model) {
   return model.stored.experts == NumberFormat::FP8 || model.stored.linear == NumberFormat::FP8;
 }
@@ -98,7 +102,8 @@ void StepCost::add_gemm(Cost& cost, double rows, double params, NumberFormat for
   if (params <= 0 || rows <= 0) return;
   const auto k = static_cast<double>(model_.d);
   const KernelFormat kernels = kernels_for(model_, cluster_.gpu, format);
-  cost.add(operators_.gemm({rows, params / k, k, kernels}), Bound::Hbm, engine_.weights);
+  cost.add(operators_.gemm({rows, params / k, k, kernels}), Bound::Hbm,
+           engine_.weights * format_factor(engine_, kernels));
   // Rows get scales for each of their blocks in a kernel of its own before each of two products.
   if (kernels == KernelFormat::Nvfp4 || kernels == KernelFormat::Fp8Block) {
     cost.add(operators_.elementwise(rows * k * (kRowBytes + bytes_per_value(format))), Bound::Hbm,
@@ -304,7 +309,8 @@ Cost StepCost::experts_of(std::size_t kind, const Worker& worker, double rows, d
     work.pairs = rows * static_cast<double>(layer.ffn.top_k);
   }
   work.format = kernels_for(model_, cluster_.gpu, worker.precision.experts);
-  cost.add(operators_.grouped_gemm(work), Bound::Hbm, engine_.experts);
+  cost.add(operators_.grouped_gemm(work), Bound::Hbm,
+           engine_.experts * format_factor(engine_, work.format));
   cost.add(Bound::Fixed, engine_.expert_layer_s);
   add_exchange(cost, kind, worker, rows, group_rows, peak_share);
   return cost;

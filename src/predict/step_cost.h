@@ -143,6 +143,8 @@ inline constexpr double kRowBytes = 2;
 // The kernels that take weights held as `format` on a device: MXFP4 runs on the same units as NVFP4
 // where there are some, and is widened elsewhere.
 KernelFormat kernels_for(const ModelShape& model, const GpuSpec& gpu, NumberFormat format);
+// What the engine makes of products in a format, over those in any other.
+double format_factor(const EngineProfile& engine, KernelFormat format);
 // Whether weights below 16 bits have a scale for every block: so are they published.
 bool block_scaled(const ModelShape& model);
 double dispatch_row_bytes(NumberFormat experts, std::int64_t width);

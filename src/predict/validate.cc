@@ -168,7 +168,7 @@ ValidationSummary summarize(const Validation& validation) {
   ValidationSummary out;
   Samples samples;
   std::vector<PairSample> pairs;
-  std::vector<PairSample> pairs_any_size;
+  std::vector<PairSample> pairs_same_size;
   std::int64_t covered = 0;
   for (const ValidatedRow& row : validation.rows) {
     const Measurement& m = row.measurement;
@@ -180,12 +180,17 @@ ValidationSummary summarize(const Validation& validation) {
     const std::string same =
         fmt::format("{}; {}; {}", job(m), m.engine_version, to_string(m.metric));
     const std::string sized = fmt::format("{} on {}", layout(m), m.gpus);
-    pairs.push_back({fmt::format("{}; {}", m.gpus, same), sized, m.value, row.predicted.value});
-    pairs_any_size.push_back({same, sized, m.value, row.predicted.value});
+    // A rate of more devices is no better for being higher: what each of them does is compared.
+    const bool shared = !m.metric.is_time() && !m.metric.per_gpu;
+    const double share = shared ? 1 / static_cast<double>(m.gpus) : 1;
+    const PairSample sample{same, sized, m.value * share, row.predicted.value * share};
+    pairs.push_back(sample);
+    pairs_same_size.push_back(sample);
+    pairs_same_size.back().job += fmt::format("; {}", m.gpus);
   }
   for (std::size_t f = 0; f < kMetricFamilies; ++f) out.by_family[f] = error_stats(samples[f]);
   out.pair_order = pair_order(pairs);
-  out.pair_order_any_size = pair_order(pairs_any_size);
+  out.pair_order_same_size = pair_order(pairs_same_size);
   out.rows = static_cast<std::int64_t>(validation.rows.size());
   if (out.rows > 0) out.coverage80 = static_cast<double>(covered) / static_cast<double>(out.rows);
   for (const SkippedRow& row : validation.skipped) ++out.skipped[to_string(row.reason)];

@@ -72,9 +72,9 @@ const char* to_string(MetricFamily family);  // "tpot"
 
 struct ValidationSummary {
   std::array<ErrorStats, kMetricFamilies> by_family;
-  // Of TPOT and of throughput: layouts of the same number of devices, and of any number.
+  // Of TPOT and of throughput per device: all layouts of a job, and those of as many devices.
   PairOrder pair_order;
-  PairOrder pair_order_any_size;
+  PairOrder pair_order_same_size;
   double coverage80 = 0;  // over all rows
   std::int64_t rows = 0;
   std::map<std::string, std::int64_t> skipped;  // by reason

@@ -66,10 +66,10 @@ TEST(Validate, ErrorsByHand) {
 
 TEST(Validate, PairsAreLayoutsOfOneJob) {
   const ValidationSummary s = summarize(validated(1));
-  EXPECT_EQ(s.pair_order.of, 1);  // tp4 against tp4 ep4
-  EXPECT_EQ(s.pair_order.right, 1);
-  EXPECT_EQ(s.pair_order_any_size.of, 3);
-  EXPECT_EQ(s.pair_order_any_size.right, 2);  // tp2 is predicted no worse than tp4
+  EXPECT_EQ(s.pair_order_same_size.of, 1);  // tp4 against tp4 ep4
+  EXPECT_EQ(s.pair_order_same_size.right, 1);
+  EXPECT_EQ(s.pair_order.of, 3);
+  EXPECT_EQ(s.pair_order.right, 2);  // tp2 is predicted no worse than tp4
 }
 
 TEST(Validate, AConfigurationIsPredictedOnceAndThreadsChangeNothing) {
