@@ -13,11 +13,15 @@ std::atomic<std::int64_t> busy{0};
 }  // namespace
 
 BusyThreads::BusyThreads(std::int64_t count) : count_(count) {
-  busy += count_;
+  count_busy(count_);
 }
 
 BusyThreads::~BusyThreads() {
-  busy -= count_;
+  count_busy(-count_);
+}
+
+void count_busy(std::int64_t more) {
+  busy += more;
 }
 
 std::int64_t usable_cores() {

@@ -25,6 +25,9 @@ class BusyThreads {
   std::int64_t count_;
 };
 
+// That some of those counted begin to compute, or, below 0, sleep until others have computed.
+void count_busy(std::int64_t more);
+
 // Cores this process may run on.
 std::int64_t usable_cores();
 

@@ -69,7 +69,16 @@ struct Mailbox {
   std::mutex mutex;
   std::deque<Message> messages;
   std::atomic<std::int64_t> waiting{0};  // messages
+  bool resting = false;                  // the receiver, and does not count as busy
   Event changed;
+
+  // Before the receiver sleeps, and by the sender before it wakes it, so that nobody looks out on
+  // a core that it needs. A later stage sleeps while an earlier one computes.
+  void rest(bool at_rest) {
+    if (resting == at_rest) return;
+    resting = at_rest;
+    count_busy(at_rest ? -1 : 1);
+  }
 };
 
 }  // namespace
@@ -100,7 +109,13 @@ struct LocalWorld::State {
   template <class Ready>
   Status wait(Event& changed, const Ready& ready) {
     const auto over = [&] { return ready() || aborted.load(); };
-    if (!look_out(over) && !changed.wait_until(Clock::now() + options.timeout, over)) {
+    return look_out(over) && ready() ? ok_status() : sleep(changed, ready);
+  }
+
+  template <class Ready>
+  Status sleep(Event& changed, const Ready& ready) {
+    const auto over = [&] { return ready() || aborted.load(); };
+    if (!changed.wait_until(Clock::now() + options.timeout, over)) {
       return make_error(ErrorCode::Timeout,
                         fmt::format("a peer did not answer within {} ms", options.timeout.count()));
     }
@@ -178,7 +193,17 @@ class LocalCommunicator final : public Communicator {
 
   Status recv(Rank from, BytesSink sink) override {
     const auto box = world_.mailbox(from, rank_);
-    PF_TRY(world_.wait(box->changed, [&] { return box->waiting.load() > 0; }));
+    const auto arrived = [&] { return box->waiting.load() > 0; };
+    if (!look_out(arrived)) {
+      {
+        const std::lock_guard lock(box->mutex);
+        box->rest(!arrived());
+      }
+      const Status woken = world_.sleep(box->changed, arrived);
+      const std::lock_guard lock(box->mutex);
+      box->rest(false);
+      PF_TRY(woken);
+    }
     Mailbox::Message message;
     {
       const std::lock_guard lock(box->mutex);
@@ -208,6 +233,7 @@ class LocalCommunicator final : public Communicator {
     const std::lock_guard lock(box->mutex);
     box->messages.push_back(std::move(message));  // moving a copy keeps its bytes in place
     ++box->waiting;
+    box->rest(false);
     box->changed.announce();
     return ok_status();
   }

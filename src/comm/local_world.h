@@ -2,9 +2,10 @@
 //
 // A collective is two meetings at a generation barrier: members publish pointers to what they send,
 // meet, read each other's memory directly, meet again, and may then reuse their buffers. Point to
-// point messages are queued copies. One mutex and condition variable per group and per mailbox, no
-// spinning, so a thousand ranks on two cores make progress.
-// Cost: two wake-ups per member and collective. Held by comm/local_world_test.cc (also under tsan).
+// point messages are queued copies. Who waits looks out only while cores suffice for all who
+// compute (base/patience.h), so a thousand ranks on two cores make progress; who waits for a
+// message does not compute. Cost: two wake-ups per member and collective. Held by
+// comm/local_world_test.cc (also under tsan).
 #pragma once
 
 #include <chrono>

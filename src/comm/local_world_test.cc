@@ -7,6 +7,7 @@
 #include <numeric>
 #include <thread>
 
+#include "base/patience.h"
 #include "base/random.h"
 #include "comm/recording.h"
 
@@ -251,6 +252,27 @@ TEST(LocalWorld, AMessageThatNeverComesIsATimeout) {
   const Status done = comm->recv(Rank(1), [](Bytes) { FAIL(); });
   ASSERT_FALSE(done.ok());
   EXPECT_EQ(done.error().code, ErrorCode::Timeout);
+}
+
+TEST(LocalWorld, WhoWaitsForAMessageLeavesItsCoreToOthers) {
+  const BusyThreads ranks(usable_cores() + 1);
+  LocalWorld world(2, {});
+  const auto sender = world.communicator(Rank(0));
+  const auto receiver = world.communicator(Rank(1));
+  for (int round = 0; round < 100; ++round) {
+    EXPECT_FALSE(cores_suffice());
+    std::jthread waits([&] { EXPECT_TRUE(receiver->recv(Rank(0), [](Bytes) {}).ok()); });
+    while (!cores_suffice()) std::this_thread::yield();
+    EXPECT_TRUE(sender->send(Rank(1), {}).ok());
+    EXPECT_FALSE(cores_suffice()) << "it counts before it runs";
+    waits.join();
+    EXPECT_FALSE(cores_suffice()) << "and once";
+  }
+  std::jthread waits([&] { EXPECT_FALSE(receiver->recv(Rank(0), [](Bytes) {}).ok()); });
+  while (!cores_suffice()) std::this_thread::yield();
+  world.abort(make_error(ErrorCode::PeerLost, "over"));
+  waits.join();
+  EXPECT_FALSE(cores_suffice()) << "also when the world has ended";
 }
 
 TEST(Recording, CountsBytesThatLeaveTheRankByLabel) {

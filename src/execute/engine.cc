@@ -42,6 +42,7 @@ void Engine::State::serve_steps(RankWorker& worker, StepPost& post) {
     }
     const Status done = attempt([&] { return worker.run(*batch); });
     if (!done.ok()) world->abort(done.error());
+    worker.rest(true);  // until the next step: later stages still compute
     const std::lock_guard lock(post.mutex);
     if (--post.busy == 0) post.finished.notify_all();
   }

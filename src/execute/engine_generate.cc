@@ -154,6 +154,9 @@ Status Engine::State::run_step(std::int64_t replica, StepBatch batch) {
   std::unique_lock lock(post.mutex);
   post.batch = std::make_shared<const StepBatch>(std::move(batch));
   post.busy = plan.ranks_per_replica();
+  for (std::int64_t r = 0; r < post.busy; ++r) {
+    workers[static_cast<std::size_t>(replica * post.busy + r)]->rest(false);
+  }
   ++post.number;
   post.posted.notify_all();
   // Ranks always come back: every wait inside a step has a deadline.
@@ -222,7 +225,6 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
   std::vector<Status> outcomes(replicas);
   std::vector<std::vector<RequestReport>> reports(replicas);
   std::vector<std::vector<StepReport>> steps(replicas);
-  state.rest(false);
   {
     std::vector<std::jthread> drivers;
     for (std::size_t r = 0; r < replicas; ++r) {
@@ -237,7 +239,6 @@ Result<Report> Engine::generate(std::vector<Request> requests, const SamplingOpt
       }
     }
   }
-  state.rest(true);
   for (const Status& outcome : outcomes) PF_TRY(outcome);
 
   Report report;

@@ -20,8 +20,9 @@ TEST(Measure, FillsEveryTableWithTimesAboveNothing) {
       for (const double seconds : row) EXPECT_GT(seconds, 0);
     }
   }
-  for (const MeasuredCurve* curve : {&machine->product_start, &machine->leaf, &machine->cache_byte,
-                                     &machine->exchange_delay, &machine->exchange_work}) {
+  for (const MeasuredCurve* curve :
+       {&machine->product_start, &machine->leaf, &machine->cache_byte, &machine->exchange_delay,
+        &machine->exchange_wake, &machine->exchange_work}) {
     ASSERT_FALSE(curve->x.empty());
     ASSERT_EQ(curve->x.size(), curve->y.size());
     for (const double seconds : curve->y) EXPECT_GT(seconds, 0);

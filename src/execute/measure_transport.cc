@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/patience.h"
 #include "base/random.h"
 #include "comm/local_world.h"
 #include "execute/measure_parts.h"
@@ -10,7 +11,7 @@
 namespace pentafold {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{60'000};
+constexpr std::chrono::milliseconds kLongestWait{60'000};
 constexpr std::int64_t kTurns = 10'000;
 constexpr double kMostBetween = 60e-6;  // seconds of work between measured exchanges
 constexpr double kLeastBetween = 30e-6;
@@ -42,7 +43,7 @@ struct WorkBetween {
 // Seconds of an exchange of a few bytes by each member, `ranks` threads in groups of `members`.
 double exchange_seconds(std::int64_t ranks, std::int64_t members, int times,
                         const WorkBetween& between) {
-  LocalWorld world(ranks, {kPatience});
+  LocalWorld world(ranks, {kLongestWait});
   return on_threads(ranks, [&](std::int64_t rank) {
     const auto comm = world.communicator(Rank(rank));
     const auto group = comm->join(ranks_from(rank / members * members, members));
@@ -63,7 +64,7 @@ double exchange_seconds(std::int64_t ranks, std::int64_t members, int times,
 
 // Seconds from a message's sending until the other side has sent its answer.
 double message_seconds(std::int64_t bytes, int times) {
-  LocalWorld world(2, {kPatience});
+  LocalWorld world(2, {kLongestWait});
   // Lent, so it outlives both threads.
   const std::vector<std::byte> mine(static_cast<std::size_t>(bytes), std::byte{1});
   return on_threads(2, [&](std::int64_t rank) {
@@ -92,7 +93,8 @@ double message_seconds(std::int64_t bytes, int times) {
 }  // namespace
 
 // With r ranks in groups of m, an exchange takes  delay(m) + r x work(m) / cores: many ranks give
-// the work, one group alone, with other work between exchanges, the delay.
+// the work, one group alone, with other work between exchanges, the delay: once with cores to look
+// out on where they suffice, and once as if others had them.
 Status measure_transport(const MeasureOptions& options, MachineSpec& machine) {
   const std::int64_t most = options.quick ? 4 : 16;
   const int times = options.quick ? 10 : 60;
@@ -104,6 +106,7 @@ Status measure_transport(const MeasureOptions& options, MachineSpec& machine) {
   std::vector<double> members;
   for (std::int64_t m = 2; m <= most; m *= 2) members.push_back(static_cast<double>(m));
   std::vector<double> alone(members.size());
+  std::vector<double> woken(members.size());
   std::vector<double> crowded(members.size());
   double near_message = 0;
   double large_message = 0;
@@ -111,6 +114,11 @@ Status measure_transport(const MeasureOptions& options, MachineSpec& machine) {
   for (std::size_t i = 0; i < members.size(); ++i) {
     const auto m = static_cast<std::int64_t>(members[i]);
     probes.push_back({[=] { return exchange_seconds(m, m, times, between); }, &alone[i]});
+    probes.push_back({[=] {
+                        const BusyThreads others(usable_cores());
+                        return exchange_seconds(m, m, times, between);
+                      },
+                      &woken[i]});
     probes.push_back({[=] { return exchange_seconds(2 * most, m, times, {}); }, &crowded[i]});
   }
   probes.push_back({[=] { return message_seconds(kSmall, times); }, &near_message});
@@ -118,6 +126,7 @@ Status measure_transport(const MeasureOptions& options, MachineSpec& machine) {
   take_turns(probes, options.quick ? 1 : kProbeRounds);
 
   machine.exchange_delay = {members, {}};
+  machine.exchange_wake = {members, {}};
   machine.exchange_work = {members, {}};
   const auto cores = static_cast<double>(machine.cores);
   for (std::size_t i = 0; i < members.size(); ++i) {
@@ -125,7 +134,11 @@ Status measure_transport(const MeasureOptions& options, MachineSpec& machine) {
     const double work = crowded[i] * cores / static_cast<double>(2 * most);
     const double busy = std::max(kMostBetween, turns_a_core * (kMostBetween + kLeastBetween) / 2);
     machine.exchange_work.y.push_back(work);
-    machine.exchange_delay.y.push_back(std::max(alone[i] - busy - work * turns_a_core, kShortest));
+    const auto delay = [&](double seconds) {
+      return std::max(seconds - busy - work * turns_a_core, kShortest);
+    };
+    machine.exchange_delay.y.push_back(delay(alone[i]));
+    machine.exchange_wake.y.push_back(delay(woken[i]));
   }
   machine.message.call_s = near_message;
   machine.message.unit_s =

@@ -1,6 +1,8 @@
 #include "predict/step_layout.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include "base/dtype.h"
 #include "plan/memory.h"
@@ -113,6 +115,15 @@ double StepLayout::working_set(const StepBatch& batch) const {
          cached * static_cast<double>(head_bytes * run_.model.kv_heads * run_.model.num_layers());
 }
 
+std::int64_t StepLayout::ranks_computing(const StepBatch& batch) const {
+  std::vector<std::int64_t> of_stage;
+  for (const StagePlan& stage : run_.plan.stages) of_stage.push_back(stage.ranks());
+  std::ranges::sort(of_stage, std::greater<>());
+  // A microbatch is in one stage at a time.
+  of_stage.resize(std::min(of_stage.size(), batch.microbatches.size()));
+  return run_.plan.replicas * std::accumulate(of_stage.begin(), of_stage.end(), std::int64_t{0});
+}
+
 std::int64_t StepLayout::group_number(const std::vector<Rank>& members) {
   const auto [at, fresh] = groups_.emplace(members, std::ssize(group_sizes_));
   if (fresh) group_sizes_.push_back(std::ssize(members));
@@ -126,9 +137,12 @@ void StepLayout::add_step(const Step& step, const WorkContext& context,
   const StepSeconds seconds = seconds_of(step, work, machine);
   ++report.calls;
   report.seconds += seconds.before + seconds.after;
+  const bool crowded = computing_ > machine.cores;
+  const MeasuredCurve& delay = crowded ? machine.exchange_wake : machine.exchange_delay;
   // One meeting of two, of which an exchange has two.
   const double hand_over_s = machine.exchange_work.at(2) / 2;
-  const double delay_s = std::max(machine.message.call_s - hand_over_s, 0.0);
+  const double message_s = crowded ? machine.exchange_wake.at(2) / 2 : machine.message.call_s;
+  const double delay_s = std::max(message_s - hand_over_s, 0.0);
   if (const auto* recv = std::get_if<step::Recv>(&step)) {
     for (const Rank from : recv->from) {
       actions.push_back({ThreadAction::Kind::Receive, hand_over_s, 0, from.value});
@@ -143,8 +157,8 @@ void StepLayout::add_step(const Step& step, const WorkContext& context,
   const auto& members = context.program.group(work.group);
   const auto size = static_cast<double>(members.size());
   for (int i = 0; i < work.exchanges; ++i) {
-    actions.push_back({ThreadAction::Kind::Exchange, machine.exchange_work.at(size),
-                       machine.exchange_delay.at(size), group_number(members)});
+    actions.push_back({ThreadAction::Kind::Exchange, machine.exchange_work.at(size), delay.at(size),
+                       group_number(members)});
   }
   add_work(actions, seconds.after);
 }
@@ -156,8 +170,9 @@ void StepLayout::add(std::int64_t replica, const StepBatch& batch, ThreadPlan& t
     draws.push_back(draw(batch, segments, batch.phase));
   }
   const double bytes = working_set(batch);
-  const bool alone = run_.plan.world() == 1;
-  const ProductTable& product = alone ? run_.machine.product_alone : run_.machine.product_shared;
+  computing_ = ranks_computing(batch);
+  const ProductTable& product =
+      computing_ == 1 ? run_.machine.product_alone : run_.machine.product_shared;
   auto& times = operators[static_cast<std::size_t>(batch.phase)];
   for (const RankProgram& program : programs_) {
     if (program.place.replica != replica) continue;

@@ -36,6 +36,8 @@ class StepLayout {
   RankLoad load_of(const StepBatch& batch, Range segments, const RankProgram& program,
                    const Draws& draws) const;
   double working_set(const StepBatch& batch) const;
+  // At once, at most; the others wait for earlier stages or the next step.
+  std::int64_t ranks_computing(const StepBatch& batch) const;
   void add_step(const Step& step, const WorkContext& context, std::vector<ThreadAction>& actions,
                 OperatorReport& report);
   std::int64_t group_number(const std::vector<Rank>& members);
@@ -44,6 +46,7 @@ class StepLayout {
   const LoweringContext& lowering_;
   std::vector<RankProgram> programs_;  // by rank
   double weight_bytes_ = 0;            // that steps read
+  std::int64_t computing_ = 0;         // ranks_computing of the step that is being laid out
   std::map<std::vector<Rank>, std::int64_t> groups_;
   std::vector<std::int64_t> group_sizes_;
 };

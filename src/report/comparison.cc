@@ -8,10 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "report/error_table.h"
 
 namespace pentafold {
 namespace {
 
+// Of a step's repetitions: others share the machine, and calibrate takes the same of its samples.
+constexpr double kUndisturbed = 0.25;
 constexpr std::array<StepKind, 2> kKinds = {StepKind::Prefill, StepKind::Decode};
 
 std::vector<double> seconds_of(const Report& report, StepKind kind) {
@@ -29,7 +32,7 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-void count_pair(const KindComparison& a, const KindComparison& b, PairOrder& order) {
+void count_pair(const KindComparison& a, const KindComparison& b, PlanOrder& order) {
   const bool right = (a.predicted_s < b.predicted_s) == (a.measured_s < b.measured_s);
   ++order.pairs;
   order.right += right ? 1 : 0;
@@ -46,14 +49,22 @@ PlanComparison compare_reports(const Report& predicted, std::span<const Report> 
   out.plan = predicted.plan;
   out.ranks = predicted.ranks;
   for (const StepKind kind : kKinds) {
-    std::vector<double> seen;
+    std::vector<std::vector<double>> of_step;
+    std::int64_t count = 0;
     for (const Report& report : measured) {
       const auto some = seconds_of(report, kind);
-      seen.insert(seen.end(), some.begin(), some.end());
+      of_step.resize(std::max(of_step.size(), some.size()));
+      for (std::size_t i = 0; i < some.size(); ++i) of_step[i].push_back(some[i]);
+      count += std::ssize(some);
     }
     const auto expected = seconds_of(predicted, kind);
-    if (seen.empty() || expected.empty()) continue;
-    out.kinds.push_back({kind, std::ssize(seen), median(expected), median(seen)});
+    if (count == 0 || expected.empty()) continue;
+    std::vector<double> seen;
+    for (auto& repetitions : of_step) {
+      std::ranges::sort(repetitions);
+      seen.push_back(quantile(repetitions, kUndisturbed));
+    }
+    out.kinds.push_back({kind, count, median(expected), median(seen)});
   }
   return out;
 }
@@ -85,7 +96,7 @@ std::string format_summary(const char* what, const ComparisonSummary& summary) {
   if (!summary.median_error) return "";
   std::string out = fmt::format("{:<8} median error {:.1f} %, worst {:.1f} %", what,
                                 100 * *summary.median_error, 100 * *summary.worst_error);
-  const PairOrder& order = summary.order;
+  const PlanOrder& order = summary.order;
   if (order.pairs > 0) {
     const auto share = [](std::int64_t right, std::int64_t of) {
       return of == 0 ? 100.0 : 100.0 * static_cast<double>(right) / static_cast<double>(of);

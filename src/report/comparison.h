@@ -1,6 +1,8 @@
 // comparison: a prediction held against a measurement, both Reports, step kind by step kind.
 //
-// The steps of a kind are summed up by their median. Over several plans: the median error, and pair
+// What a step took is the lower quartile of its repetitions, as what pentafold calibrate measured
+// is of its samples: on a shared machine a median of either says how busy the others were. The
+// steps of a kind are summed up by their median. Over several plans: the median error, and pair
 // order: of two plans of one job (same model, same requests, same step kind), is the one that was
 // faster also predicted faster? Pairs measured closer than kTie cannot be told apart by one
 // measurement and are counted separately.
@@ -36,7 +38,7 @@ struct PlanComparison {
 // `measured`: repetitions of one run.
 PlanComparison compare_reports(const Report& predicted, std::span<const Report> measured);
 
-struct PairOrder {
+struct PlanOrder {
   std::int64_t right = 0;
   std::int64_t pairs = 0;
   std::int64_t clear_right = 0;  // of the pairs that differ by more than kTie
@@ -45,7 +47,7 @@ struct PairOrder {
 struct ComparisonSummary {
   std::optional<double> median_error;  // of the absolute errors; none without steps
   std::optional<double> worst_error;
-  PairOrder order;
+  PlanOrder order;
 };
 // Of one kind, or of all.
 ComparisonSummary summarize(std::span<const PlanComparison> plans, std::optional<StepKind> kind);

@@ -170,10 +170,11 @@ struct CurveKey {
   std::string_view name;
   MeasuredCurve MachineSpec::* field;
 };
-constexpr std::array<CurveKey, 5> kCurves = {{{"product_start", &MachineSpec::product_start},
+constexpr std::array<CurveKey, 6> kCurves = {{{"product_start", &MachineSpec::product_start},
                                               {"leaf", &MachineSpec::leaf},
                                               {"cache_byte", &MachineSpec::cache_byte},
                                               {"exchange_delay", &MachineSpec::exchange_delay},
+                                              {"exchange_wake", &MachineSpec::exchange_wake},
                                               {"exchange_work", &MachineSpec::exchange_work}}};
 constexpr std::size_t kMostHostSteps = 64;
 constexpr std::size_t kLongestWord = 64;

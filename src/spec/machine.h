@@ -60,8 +60,10 @@ struct MachineSpec {
   // What a byte of the cache costs beyond that, by working set.
   MeasuredCurve cache_byte;
 
-  // An exchange in a group: delay while everybody waits, and work of each member, by members.
+  // An exchange in a group: delay while everybody waits, and work of each member, by members. Who
+  // waits sleeps where there are more ranks than cores, and is then woken after exchange_wake.
   MeasuredCurve exchange_delay;
+  MeasuredCurve exchange_wake;
   MeasuredCurve exchange_work;
   LineCost message;  // between two ranks: hand-over, and each byte read from another core
   LineCost step;     // of the engine: each step, and each rank in it

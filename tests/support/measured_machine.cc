@@ -13,6 +13,7 @@ MachineSpec round_machine() {
   machine.leaf = {{1}, {kNothing}};
   machine.cache_byte = {{1e6}, {kNothing}};
   machine.exchange_delay = {{2, 8}, {10e-6, 10e-6}};
+  machine.exchange_wake = machine.exchange_delay;
   machine.exchange_work = {{2, 8}, {5e-6, 5e-6}};
   return machine;
 }
