@@ -202,7 +202,7 @@ class LocalCommunicator final : public Communicator {
       const Status woken = world_.sleep(box->changed, arrived);
       const std::lock_guard lock(box->mutex);
       box->rest(false);
-      PF_TRY(woken);
+      if (!woken.ok()) return woken;
     }
     Mailbox::Message message;
     {
