@@ -53,8 +53,9 @@ std::string lowered(std::string_view text) {
 }
 
 std::string read_month(std::string_view text) {
-  static const std::regex kDate(R"(\s*(\d{4})(-?)(0[1-9]|1[0-2])(\2\d\d)?\s*)");
+  static const std::regex kDate(R"((\d{4})(-?)(0[1-9]|1[0-2])(\2\d\d)?)");
   std::match_results<std::string_view::const_iterator> parts;
+  text = trimmed(text);
   if (!std::regex_match(text.begin(), text.end(), parts, kDate)) return "";
   // Six digits alone might be anything.
   if (parts.length(2) == 0 && !parts[4].matched) return "";

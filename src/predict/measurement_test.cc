@@ -111,9 +111,11 @@ TEST(Measurements, MonthsOfDatesThatNameOne) {
                                                                   {"2025-13-01", ""},
                                                                   {"<=2025-11-10", ""},
                                                                   {"2024-10?", ""},
-                                                                  {"2025-1-1", ""}}) {
+                                                                  {"2025-1-1", ""},
+                                                                  {" 2025-11 ", "2025-11"}}) {
     EXPECT_EQ(one({{"date", date}}).month, month) << date;
   }
+  EXPECT_EQ(one({{"date", std::string(400000, ' ') + std::string(400000, '1')}}).month, "");
   EXPECT_EQ(engine_then(one({{"date", "2025-11-10"}})), "sglang@2025-11");
   EXPECT_EQ(engine_then(one({})), "sglang");
 }
